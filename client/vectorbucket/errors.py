@@ -1,0 +1,389 @@
+"""Every error that crosses the contract, as one tree and one table.
+
+The engine raises a leaf, the gRPC floor and the REST edge render it, the client raises the same leaf.
+
+Rules of this file:
+
+- It imports nothing outside the standard library: the engine may raise these errors without knowing
+  that gRPC exists, so a gRPC code is a plain integer here.
+- Kinds are abstract and say who must act; leaves are named as the OSS code that they carry.
+- A message names the thing, the value and the limit: ``dimension is 5000; the limit is 4096``.
+
+The tree::
+
+    VectorBucketError
+    ├── InvalidRequest                     the caller must change the request
+    │   ├── VectorIndexParameterInvalid    400
+    │   ├── InvalidVectorBucketName        400
+    │   ├── InvalidArgument                400
+    │   ├── MalformedJson                  400
+    │   ├── MethodNotAllowed               405
+    │   └── EntityTooLarge                 413
+    ├── Forbidden                          the caller must change its rights
+    │   └── AccessDenied                   403
+    ├── NotFound                           the caller must make the thing first
+    │   ├── NoSuchBucket                   404
+    │   └── NoSuchVectorIndex              404
+    ├── Conflict                           the caller must look at what is there
+    │   ├── BucketNameNotAvailable         409
+    │   ├── VectorBucketNotEmpty           409
+    │   ├── VectorBucketIndexAlreadyExist  409
+    │   └── VectorIndexOperationConflict   409
+    ├── LimitExceeded                      the caller must slow down or ask for quota
+    │   ├── TooManyBuckets                 400
+    │   ├── VectorBucketIndexExceedLimit   400
+    │   └── QpsLimitExceeded               503, retryable
+    └── ServerError                        the operator must act, or time must pass
+        ├── InternalError                  500
+        │   └── Corruption                 500, rendered as InternalError
+        ├── RequestTimeout                 408
+        └── ServiceUnavailable             503, retryable
+
+Source: the codes and statuses are those of the OSS Vectors API; the tree's shape follows httpx.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+DOMAIN = "vectorbucket"
+"""The ``domain`` of every ErrorInfo."""
+
+RETRY_AFTER_DEFAULT_S = 1.0
+"""Seconds a retryable error asks the caller to wait where nothing better is known."""
+
+
+class VectorBucketError(Exception):
+    """The root of the tree; only leaves are raised.
+
+    Attributes:
+        message: What went wrong, in words: the thing, the value, the limit.
+        field: The path of the request's field to blame, as ``vectors[3].key``; None if none is.
+        details: More facts by name, as they stand in the ErrorInfo of the contract.
+        retry_after_s: Seconds to wait before a retry; None where a retry makes no sense.
+        request_id: The id of the failed call, once it is known.
+    """
+
+    reason: ClassVar[str] = ""
+    code: ClassVar[str] = ""
+    http_status: ClassVar[int] = 0
+    grpc_code: ClassVar[int] = 0
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        details: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        if not self.code:
+            raise TypeError(f"{type(self).__name__} is a kind of error, not an error: raise a leaf")
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.details = dict(details or {})
+        if retry_after_s is None and self.retryable:
+            retry_after_s = RETRY_AFTER_DEFAULT_S
+        self.retry_after_s = retry_after_s
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        """Return ``Code: message (request id …)``, the line a person reads."""
+        suffix = f" (request id {self.request_id})" if self.request_id else ""
+        return f"{self.code}: {self.message}{suffix}"
+
+
+# --- The caller must change the request ---------------------------------------------------------
+
+
+class InvalidRequest(VectorBucketError):
+    """The request is wrong as it stands; repeating it cannot help."""
+
+
+class VectorIndexParameterInvalid(InvalidRequest):
+    """A field of an index or vector call is out of its range."""
+
+    reason = "ERROR_REASON_VECTOR_INDEX_PARAMETER_INVALID"
+    code = "VectorIndexParameterInvalid"
+    http_status = 400
+    grpc_code = 3
+
+
+class InvalidVectorBucketName(InvalidRequest):
+    """A bucket's name breaks the rules."""
+
+    reason = "ERROR_REASON_INVALID_VECTOR_BUCKET_NAME"
+    code = "InvalidVectorBucketName"
+    http_status = 400
+    grpc_code = 3
+
+
+class InvalidArgument(InvalidRequest):
+    """A parameter of a call that concerns no index is out of its range."""
+
+    reason = "ERROR_REASON_INVALID_ARGUMENT"
+    code = "InvalidArgument"
+    http_status = 400
+    grpc_code = 3
+
+
+class MalformedJson(InvalidRequest):
+    """A body that should be JSON is not."""
+
+    reason = "ERROR_REASON_MALFORMED_JSON"
+    code = "MalformedJson"
+    http_status = 400
+    grpc_code = 3
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The server does not know this call."""
+
+    reason = "ERROR_REASON_METHOD_NOT_ALLOWED"
+    code = "MethodNotAllowed"
+    http_status = 405
+    grpc_code = 12
+
+
+class EntityTooLarge(InvalidRequest):
+    """The request is larger than the server takes."""
+
+    reason = "ERROR_REASON_ENTITY_TOO_LARGE"
+    code = "EntityTooLarge"
+    http_status = 413
+    grpc_code = 8
+
+
+# --- The caller must change its rights ----------------------------------------------------------
+
+
+class Forbidden(VectorBucketError):
+    """The caller may not do this."""
+
+
+class AccessDenied(Forbidden):
+    """The caller is known, and may not do this."""
+
+    reason = "ERROR_REASON_ACCESS_DENIED"
+    code = "AccessDenied"
+    http_status = 403
+    grpc_code = 7
+
+
+# --- The caller must make the thing first -------------------------------------------------------
+
+
+class NotFound(VectorBucketError):
+    """What the request names does not exist."""
+
+
+class NoSuchBucket(NotFound):
+    """There is no such bucket."""
+
+    reason = "ERROR_REASON_NO_SUCH_BUCKET"
+    code = "NoSuchBucket"
+    http_status = 404
+    grpc_code = 5
+
+    @classmethod
+    def of(cls, bucket: str) -> Self:
+        """Return this error about the bucket."""
+        return cls(f"bucket {bucket!r} does not exist", details={"bucket": bucket})
+
+
+class NoSuchVectorIndex(NotFound):
+    """There is no such index in the bucket."""
+
+    reason = "ERROR_REASON_NO_SUCH_VECTOR_INDEX"
+    code = "NoSuchVectorIndex"
+    http_status = 404
+    grpc_code = 5
+
+    @classmethod
+    def of(cls, bucket: str, index_name: str) -> Self:
+        """Return this error about the index."""
+        return cls(
+            f"index {index_name!r} does not exist in bucket {bucket!r}",
+            details={"bucket": bucket, "index_name": index_name},
+        )
+
+
+# --- The caller must look at what is there ------------------------------------------------------
+
+
+class Conflict(VectorBucketError):
+    """The request does not fit what exists, or what someone else is doing."""
+
+
+class BucketNameNotAvailable(Conflict):
+    """The bucket exists already."""
+
+    reason = "ERROR_REASON_BUCKET_NAME_NOT_AVAILABLE"
+    code = "BucketNameNotAvailable"
+    http_status = 409
+    grpc_code = 6
+
+    @classmethod
+    def of(cls, bucket: str) -> Self:
+        """Return this error about the bucket."""
+        return cls(f"bucket {bucket!r} exists already", details={"bucket": bucket})
+
+
+class VectorBucketNotEmpty(Conflict):
+    """The bucket still holds indexes."""
+
+    reason = "ERROR_REASON_VECTOR_BUCKET_NOT_EMPTY"
+    code = "VectorBucketNotEmpty"
+    http_status = 409
+    grpc_code = 9
+
+    @classmethod
+    def of(cls, bucket: str) -> Self:
+        """Return this error about the bucket."""
+        return cls(f"bucket {bucket!r} still holds indexes; delete them first", details={"bucket": bucket})
+
+
+class VectorBucketIndexAlreadyExist(Conflict):
+    """The index exists already."""
+
+    reason = "ERROR_REASON_VECTOR_BUCKET_INDEX_ALREADY_EXIST"
+    code = "VectorBucketIndexAlreadyExist"
+    http_status = 409
+    grpc_code = 6
+
+    @classmethod
+    def of(cls, bucket: str, index_name: str) -> Self:
+        """Return this error about the index."""
+        return cls(
+            f"index {index_name!r} exists already in bucket {bucket!r}",
+            details={"bucket": bucket, "index_name": index_name},
+        )
+
+
+class VectorIndexOperationConflict(Conflict):
+    """Something else is happening to the index, or a newer stream took this one's place."""
+
+    reason = "ERROR_REASON_VECTOR_INDEX_OPERATION_CONFLICT"
+    code = "VectorIndexOperationConflict"
+    http_status = 409
+    grpc_code = 10
+
+
+# --- The caller must slow down or ask for quota -------------------------------------------------
+
+
+class LimitExceeded(VectorBucketError):
+    """A quota or a rate is used up."""
+
+
+class TooManyBuckets(LimitExceeded):
+    """The account has as many buckets as it may."""
+
+    reason = "ERROR_REASON_TOO_MANY_BUCKETS"
+    code = "TooManyBuckets"
+    http_status = 400
+    grpc_code = 8
+
+    @classmethod
+    def of(cls, limit: int) -> Self:
+        """Return this error about the limit."""
+        return cls(
+            f"the account has {limit} buckets; the limit is {limit}", details={"limit": str(limit)}
+        )
+
+
+class VectorBucketIndexExceedLimit(LimitExceeded):
+    """The bucket holds as many indexes as it may."""
+
+    reason = "ERROR_REASON_VECTOR_BUCKET_INDEX_EXCEED_LIMIT"
+    code = "VectorBucketIndexExceedLimit"
+    http_status = 400
+    grpc_code = 8
+
+    @classmethod
+    def of(cls, bucket: str, limit: int) -> Self:
+        """Return this error about the bucket and the limit."""
+        return cls(
+            f"bucket {bucket!r} holds {limit} indexes; the limit is {limit}",
+            details={"bucket": bucket, "limit": str(limit)},
+        )
+
+
+class QpsLimitExceeded(LimitExceeded):
+    """Too much at once; the same request is welcome a little later."""
+
+    reason = "ERROR_REASON_QPS_LIMIT_EXCEEDED"
+    code = "QpsLimitExceeded"
+    http_status = 503
+    grpc_code = 8
+    retryable = True
+
+
+# --- The operator must act, or time must pass ---------------------------------------------------
+
+
+class ServerError(VectorBucketError):
+    """The request may be fine; the server is not."""
+
+
+class InternalError(ServerError):
+    """The server failed. The cause is in its log under the request id, and is never sent."""
+
+    reason = "ERROR_REASON_INTERNAL_ERROR"
+    code = "InternalError"
+    http_status = 500
+    grpc_code = 13
+
+
+class Corruption(InternalError):
+    """Stored bytes are not what was written; the message names family and key, for the log only."""
+
+
+class RequestTimeout(ServerError):
+    """The deadline passed before the call was done; what it changed is unknown."""
+
+    reason = "ERROR_REASON_REQUEST_TIMEOUT"
+    code = "RequestTimeout"
+    http_status = 408
+    grpc_code = 4
+
+
+class ServiceUnavailable(ServerError):
+    """The server, its engine or its disk cannot serve now."""
+
+    reason = "ERROR_REASON_SERVICE_UNAVAILABLE"
+    code = "ServiceUnavailable"
+    http_status = 503
+    grpc_code = 14
+    retryable = True
+
+
+TABLE: tuple[type[VectorBucketError], ...] = (
+    VectorIndexParameterInvalid,
+    InvalidVectorBucketName,
+    TooManyBuckets,
+    BucketNameNotAvailable,
+    NoSuchBucket,
+    VectorBucketNotEmpty,
+    VectorBucketIndexAlreadyExist,
+    VectorBucketIndexExceedLimit,
+    NoSuchVectorIndex,
+    VectorIndexOperationConflict,
+    MalformedJson,
+    QpsLimitExceeded,
+    InvalidArgument,
+    MethodNotAllowed,
+    EntityTooLarge,
+    RequestTimeout,
+    AccessDenied,
+    InternalError,
+    ServiceUnavailable,
+)
+"""The one table: every leaf that crosses the wire, in the order of the contract's ErrorReason."""
+
+BY_REASON: Mapping[str, type[VectorBucketError]] = {leaf.reason: leaf for leaf in TABLE}
+"""Leaf by the name of its ErrorReason."""

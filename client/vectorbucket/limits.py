@@ -1,0 +1,190 @@
+"""Every limit of the contract, with its unit, its source and its value in each profile.
+
+Rules of this file:
+
+- It imports nothing outside the standard library.
+- A limit's docstring says what is limited, in which unit, and where the number comes from. "OSS" means
+  the documented limit of OSS Vectors (service pages of March 2026 unless said otherwise); "ours" means
+  that this project chose it, and why.
+- *Physical* limits hold in every profile: lifting them would break something. *Policy* limits are
+  lifted by the profile ``unlimited``. Each one can also be set by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+
+UNBOUNDED = 2**31 - 1
+"""What a lifted limit becomes: the largest number that the contract's int32 fields can say."""
+
+
+class MetadataTypes(Enum):
+    """Which values metadata may hold."""
+
+    ALL = "all"
+    """Strings, numbers, booleans, and lists of them, mixed or empty lists too."""
+    STRINGS = "strings"
+    """Strings and lists of strings, as the service pages of November 2025 to March 2026 say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits a server holds its callers to. The defaults are the profile ``oss``."""
+
+    buckets_max: int = 100
+    """Policy. Buckets of an account. Source: OSS, 2026 pages."""
+
+    indexes_per_bucket_max: int = 100
+    """Policy. Indexes of a bucket. Source: OSS."""
+
+    list_buckets_max: int = 1000
+    """Physical. Buckets in a page. Source: OSS."""
+
+    list_buckets_default: int = 100
+    """Physical. Buckets in a page when the caller names no number. Source: OSS."""
+
+    list_indexes_max: int = 500
+    """Physical. Indexes in a page. Source: OSS."""
+
+    list_indexes_default: int = 100
+    """Physical. Indexes in a page when the caller names no number. Source: OSS."""
+
+    list_vectors_max: int = 1000
+    """Physical. Vectors in a page. Source: OSS."""
+
+    list_vectors_default: int = 500
+    """Physical. Vectors in a page when the caller names no number. Source: OSS."""
+
+    segments_max: int = 16
+    """Physical. Segments of a listing. Source: OSS."""
+
+    dimension_max: int = 4096
+    """Physical. Numbers in a vector. Source: OSS; message and page sizes are planned for it."""
+
+    key_bytes_max: int = 1024
+    """Physical. UTF-8 bytes of a vector's key. Source: OSS; page tokens are planned for it."""
+
+    put_vectors_max: int = 500
+    """Policy. Vectors in one batch. Source: OSS."""
+
+    get_vectors_max: int = 100
+    """Policy. Keys in one GetVectors. Source: OSS."""
+
+    delete_vectors_max: int = 500
+    """Policy. Keys in one DeleteVectors. Source: OSS."""
+
+    top_k_max: int = 100
+    """Policy. Vectors a query may ask for. Source: OSS, pages of March 2026."""
+
+    query_hits_max: int = 100_000
+    """Physical. Queries × top_k in one QueryVectorsBatch. Source: ours; about 100 MB of hits with large
+    keys is as much as one call should hold in memory."""
+
+    metadata_bytes_max: int = 40 * 1024
+    """Policy. Bytes of a vector's metadata in all: compact JSON in UTF-8. Source: OSS."""
+
+    metadata_field_bytes_max: int = 2 * 1024
+    """Policy. Bytes of one filterable field, name and value: compact JSON in UTF-8. Source: OSS, concept
+    page."""
+
+    metadata_fields_max: int = 10
+    """Policy. Fields of a vector's metadata, filterable or not. Source: OSS, concept page."""
+
+    metadata_key_bytes_max: int = 255
+    """Physical. UTF-8 bytes of a metadata field's name. Source: ours."""
+
+    metadata_types: MetadataTypes = MetadataTypes.ALL
+    """Policy. Which values metadata may hold. Source: OSS, pages of 2025 and late 2026."""
+
+    non_filterable_keys_max: int = 10
+    """Policy. Non-filterable metadata keys of an index. Source: OSS."""
+
+    non_filterable_key_bytes_max: int = 63
+    """Physical. Bytes of the name of a non-filterable metadata key. Source: OSS."""
+
+    filter_bytes_max: int = 64 * 1024
+    """Physical. Bytes of a filter printed back as compact JSON. Source: OSS."""
+
+    filter_operands_max: int = 1024
+    """Physical. Leaf operands of a filter; each element of a list counts. Source: OSS, "1024 items"."""
+
+    filter_levels_max: int = 8
+    """Physical. Depth of nested $and and $or; the outermost is level 1. Source: OSS."""
+
+    bucket_name_min: int = 3
+    """Physical. Characters of a bucket's name, at least. Source: OSS."""
+
+    bucket_name_max: int = 63
+    """Physical. Characters of a bucket's name, at most. Source: what the OSS SDKs let through."""
+
+    index_name_max: int = 63
+    """Physical. Characters of an index's name. Source: OSS."""
+
+    index_name_punctuation: bool = False
+    """Policy. Whether an index's name may hold ``-``, ``_`` and ``.`` inside. Source: OSS says no."""
+
+    message_bytes_max: int = 64 * 1024 * 1024
+    """Physical. Bytes of one gRPC message that the server takes. Source: ours; the largest legal batch, 500 ×
+    4,096 numbers with keys and metadata, is about 29 MB."""
+
+    page_bytes_max: int = 3_500_000
+    """Physical. Bytes after which a page or a stream message ends. Source: ours; gRPC libraries refuse
+    messages over 4 MiB unless told otherwise."""
+
+    index_token_bytes_max: int = 512
+    """Physical. Bytes of a page token of ListVectorIndexes. Source: OSS."""
+
+    vector_token_bytes_max: int = 2048
+    """Physical. Bytes of a page token of ListVectors. Source: OSS."""
+
+    stream_id_bytes_max: int = 64
+    """Physical. Bytes of a PutVectors stream's id. Source: ours; a UUID has 36."""
+
+    def __post_init__(self) -> None:
+        """Check that every number is positive and that the limits fit each other."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is int and value < 1:
+                raise ValueError(f"limit {field.name} is {value}; it must be 1 or more")
+        for default, maximum in (
+            ("list_buckets_default", "list_buckets_max"),
+            ("list_indexes_default", "list_indexes_max"),
+            ("list_vectors_default", "list_vectors_max"),
+            ("bucket_name_min", "bucket_name_max"),
+        ):
+            if getattr(self, default) > getattr(self, maximum):
+                raise ValueError(
+                    f"limit {default} is {getattr(self, default)}; {maximum} is "
+                    f"{getattr(self, maximum)} and must not be less"
+                )
+
+
+OSS = Limits()
+"""The profile ``oss``: the documented limits of OSS Vectors."""
+
+UNLIMITED = replace(
+    OSS,
+    buckets_max=UNBOUNDED,
+    indexes_per_bucket_max=UNBOUNDED,
+    put_vectors_max=UNBOUNDED,
+    get_vectors_max=UNBOUNDED,
+    delete_vectors_max=UNBOUNDED,
+    top_k_max=UNBOUNDED,
+    metadata_bytes_max=UNBOUNDED,
+    metadata_field_bytes_max=UNBOUNDED,
+    metadata_fields_max=UNBOUNDED,
+    non_filterable_keys_max=UNBOUNDED,
+    index_name_punctuation=True,
+)
+"""The profile ``unlimited``: what is policy is lifted, what is physical stays."""
+
+PROFILES = {"oss": OSS, "unlimited": UNLIMITED}
+"""Profile by name."""
+
+# Relations that other files rely on: a page token holds a key and its frame in base64, and a message
+# holds the largest legal vector many times.
+assert OSS.key_bytes_max * 4 // 3 + 64 < OSS.vector_token_bytes_max  # noqa: S101
+assert OSS.index_name_max * 4 // 3 + 64 < OSS.index_token_bytes_max  # noqa: S101
+assert OSS.dimension_max * 4 * OSS.put_vectors_max < OSS.message_bytes_max  # noqa: S101
+assert OSS.page_bytes_max < 4 * 1024 * 1024  # noqa: S101
