@@ -1,0 +1,354 @@
+"""The seam: what an engine is to the rest of the house. This page is the manual; it holds no logic.
+
+An engine keeps buckets, indexes and vectors, and finds nearest vectors. The service above knows
+engines only through this file; the suite in tests/engines holds every engine to it; only app.py
+chooses one.
+
+Rules of this file:
+
+- Every method says what is returned, what is *not* an error, and what it raises.
+- Names and requests were checked before they get here (service/checks.py, naming.py); an engine
+  checks only what it alone can know: existence, counts, its own state.
+- Batches cross the seam, not single vectors; queries cross it as a matrix, so that one and many
+  take the same path.
+- Data-plane calls take the Index that ``get_index`` returned. If that index has been deleted since
+  (even if another was made under its name), they raise NoSuchVectorIndex.
+- Engines are used by many threads at once.
+
+Source: the shape of leveldb's ``db.h`` and restic's ``backend.go``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from vectorbucket_server.model import (
+    WHOLE,
+    Bucket,
+    Hit,
+    Index,
+    IndexStatistics,
+    Page,
+    Query,
+    Segment,
+    Vector,
+    VectorBatch,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do: the service and the suite ask this, never ``isinstance``."""
+
+    read_your_writes: bool
+    """A write that returned is seen by the next read, whoever reads."""
+    atomic_batches: bool
+    """A batch is applied whole or not at all, also for concurrent readers of the store."""
+    persistent: bool
+    """What was acknowledged outlives the process."""
+    exact_search: bool
+    """Queries return the true nearest vectors; otherwise nearly always (see the README on recall).
+    """
+    filter_pushdown: bool
+    """Filters decide before the nearest are chosen, so top_k matches are found where they exist."""
+
+
+class Deadline(Protocol):
+    """How long a caller is willing to wait. Checked between the stages of a call."""
+
+    def check(self) -> None:
+        """Return if the caller still waits.
+
+        Raises:
+            RequestTimeout: The deadline passed, or the caller cancelled.
+        """
+
+    def remaining_s(self) -> float | None:
+        """Return the seconds left, or None where there is no deadline."""
+
+
+class NoDeadline:
+    """A caller who waits for ever."""
+
+    def check(self) -> None:
+        """Return."""
+
+    def remaining_s(self) -> float | None:
+        """Return None."""
+        return None
+
+
+NO_DEADLINE = NoDeadline()
+
+
+class WriteGuard(Protocol):
+    """A say in whether a batch may still be committed.
+
+    Both methods are called under the index's write order: no other write to the index happens
+    between them, nor between them and the commit. They must be quick and must not call the engine.
+    """
+
+    def admit(self) -> bool:
+        """Return whether to commit the batch; False skips it, because it is committed already.
+
+        Raises:
+            VectorIndexOperationConflict: The writer was superseded; nothing is committed.
+        """
+
+    def committed(self) -> None:
+        """Note that the batch is committed (visible; durable when ``put_vectors`` returns)."""
+
+
+class Observer(Protocol):
+    """Whom an engine tells what it does; called on the thread that does it, quick, never raises."""
+
+    def plan_chosen(self, plan: str, query_count: int) -> None:
+        """Note by which plan a query call ran, and how many queries it held."""
+
+    def vectors_indexed(self, count: int, seconds: float) -> None:
+        """Note that a turn of the indexer put so many vectors into a graph, in so many seconds."""
+
+    def background_failed(self, what: str, error: Exception) -> None:
+        """Note that work behind the calls failed; it will be tried again."""
+
+
+class SilentObserver:
+    """An observer that notes nothing."""
+
+    def plan_chosen(self, plan: str, query_count: int) -> None:
+        """Ignore it."""
+
+    def vectors_indexed(self, count: int, seconds: float) -> None:
+        """Ignore it."""
+
+    def background_failed(self, what: str, error: Exception) -> None:
+        """Ignore it."""
+
+
+class Engine(ABC):
+    """Keeps buckets, indexes and vectors; finds nearest vectors.
+
+    Promises that every engine keeps (tests/engines/suite.py has one class for each):
+
+    durable      when a write returns, a killed process loses nothing of it (if ``persistent``)
+    atomic       a batch is applied whole or not at all (if ``atomic_batches``)
+    visible      a write that returned is seen by the next read (if ``read_your_writes``)
+    idempotent   the same put or delete twice is the same as once
+    ordered      hits ascend by distance, then by key; listings ascend by name or by the key's UTF-8
+                 bytes
+    complete     a filtered query finds top_k vectors whenever top_k match (if ``filter_pushdown``)
+    faithful     data come back bit for bit, metadata value for value
+    honest       distances are in the contract's unit, whatever the engine computes inside
+    isolated     what is done to one bucket or index is not seen in another
+
+    Every method may raise ServiceUnavailable when the engine cannot work now, and InternalError (or
+    its child Corruption) when it is broken.
+    """
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this engine promises."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Make the engine ready. Nothing else may be called before; called once.
+
+        Raises:
+            ServiceUnavailable: What the engine works with cannot be had: another process holds it,
+                it does not answer, its format is of another version.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop, keeping everything that was acknowledged; idempotent.
+
+        No other call may be under way.
+        """
+
+    # --- Control plane ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def put_bucket(self, bucket: Bucket, *, buckets_max: int) -> None:
+        """Make a bucket, durably.
+
+        Raises:
+            BucketNameNotAvailable: It exists.
+            TooManyBuckets: Its account has ``buckets_max`` already.
+        """
+
+    @abstractmethod
+    def get_bucket(self, bucket_name: str) -> Bucket:
+        """Return a bucket.
+
+        Raises:
+            NoSuchBucket: It does not exist.
+        """
+
+    @abstractmethod
+    def list_buckets(
+        self, account_id: str, *, prefix: str = "", after: str = "", limit: int
+    ) -> Page[Bucket]:
+        """Return a page of the account's buckets, ascending by name.
+
+        The page holds the first ``limit`` whose name starts with ``prefix`` and is after ``after``,
+        which need not exist. An empty page is not an error.
+        """
+
+    @abstractmethod
+    def delete_bucket(self, bucket_name: str) -> None:
+        """Delete an empty bucket, durably.
+
+        Raises:
+            NoSuchBucket: It does not exist.
+            VectorBucketNotEmpty: It holds an index.
+        """
+
+    @abstractmethod
+    def put_index(self, index: Index, *, indexes_max: int) -> Index:
+        """Make an index, durably, and return it with the ``index_id`` that it was given.
+
+        Raises:
+            NoSuchBucket: Its bucket does not exist.
+            VectorBucketIndexAlreadyExist: It exists.
+            VectorBucketIndexExceedLimit: The bucket holds ``indexes_max`` already.
+        """
+
+    @abstractmethod
+    def get_index(self, bucket_name: str, index_name: str) -> Index:
+        """Return an index. Called for every request, so it is as quick as a look into a dictionary.
+
+        Raises:
+            NoSuchBucket: The bucket does not exist.
+            NoSuchVectorIndex: The index does not exist.
+        """
+
+    @abstractmethod
+    def list_indexes(
+        self, bucket_name: str, *, prefix: str = "", after: str = "", limit: int
+    ) -> Page[Index]:
+        """Return a page of the bucket's indexes, ascending by name; see ``list_buckets``.
+
+        Raises:
+            NoSuchBucket: The bucket does not exist.
+        """
+
+    @abstractmethod
+    def delete_index(self, index: Index) -> None:
+        """Delete an index and its vectors, durably; disk space may follow later.
+
+        Raises:
+            NoSuchVectorIndex: It does not exist any more.
+        """
+
+    @abstractmethod
+    def index_statistics(self, index: Index) -> IndexStatistics:
+        """Return what the index holds now.
+
+        Raises:
+            NoSuchVectorIndex: It does not exist any more.
+        """
+
+    # --- Data plane -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def put_vectors(
+        self,
+        index: Index,
+        batch: VectorBatch,
+        *,
+        guard: WriteGuard | None = None,
+        backlog_wait_s: float | None = None,
+        deadline: Deadline = NO_DEADLINE,
+    ) -> bool:
+        """Store a batch, durably, replacing whatever was stored under its keys.
+
+        Args:
+            index: Where to; its dimension is the batch's.
+            batch: What to store.
+            guard: Asked right before the commit, told right after it.
+            backlog_wait_s: How long to wait when the engine is too far behind with indexing; None
+                means as long as the deadline allows.
+            deadline: Until when the caller waits for the batch to be begun. A batch that is begun
+                is finished.
+
+        Returns:
+            True; or False if the guard said that the batch is committed already. It is durable
+            then, too.
+
+        Raises:
+            NoSuchVectorIndex: The index does not exist any more.
+            QpsLimitExceeded: The engine stayed behind for ``backlog_wait_s``; nothing was stored.
+            RequestTimeout: The deadline passed before the batch was begun; nothing was stored.
+            ServiceUnavailable: The store failed. Whether the batch is stored is unknown; putting it
+                again is correct.
+        """
+
+    @abstractmethod
+    def get_vectors(
+        self, index: Index, keys: Sequence[str], *, data: bool, metadata: bool
+    ) -> list[Vector]:
+        """Return the vectors that exist, once each, in the order in which their keys come first.
+
+        Keys that do not exist are not an error.
+
+        Raises:
+            NoSuchVectorIndex: The index does not exist any more.
+        """
+
+    @abstractmethod
+    def list_vectors(
+        self,
+        index: Index,
+        *,
+        after: str = "",
+        limit: int,
+        bytes_max: int,
+        segment: Segment = WHOLE,
+        data: bool = False,
+        metadata: bool = False,
+    ) -> Page[Vector]:
+        """Return a page of a segment: the vectors after key ``after``, ascending by UTF-8 bytes.
+
+        The page ends after ``limit`` vectors, or earlier once it holds about ``bytes_max`` bytes,
+        but never before its first vector. ``next_after`` is set only when at least one more vector
+        follows. Keys that exist throughout a listing are listed exactly once.
+
+        Raises:
+            NoSuchVectorIndex: The index does not exist any more.
+        """
+
+    @abstractmethod
+    def delete_vectors(
+        self, index: Index, keys: Sequence[str], *, deadline: Deadline = NO_DEADLINE
+    ) -> None:
+        """Delete vectors, durably and all at once. Keys that do not exist are not an error.
+
+        Raises:
+            NoSuchVectorIndex: The index does not exist any more.
+            RequestTimeout: The deadline passed before the delete was begun; nothing was deleted.
+            ServiceUnavailable: The store failed; the outcome is unknown and deleting again is
+                correct.
+        """
+
+    @abstractmethod
+    def query_vectors(
+        self, index: Index, query: Query, *, deadline: Deadline = NO_DEADLINE
+    ) -> list[list[Hit]]:
+        """Return for each query its nearest vectors, nearest first, those of equal distance by key.
+
+        Args:
+            index: Where to look; its dimension is the queries'.
+            query: What to look for; with a filter, only vectors that match take part.
+            deadline: Until when the caller waits; checked between stages.
+
+        Returns:
+            One list a query, ``top_k`` long unless fewer vectors match.
+
+        Raises:
+            NoSuchVectorIndex: The index does not exist any more.
+            RequestTimeout: The deadline passed.
+        """

@@ -1,0 +1,233 @@
+"""The embedded engine: RocksDB and hnswlib in this process, behind the seam of engine/base.py.
+
+Rules of this file: it finds the right room and walks in: definitions are catalog.py's, an index's
+vectors open_index.py's, background work indexer.py's and reaper.py's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Sequence
+
+from vectorbucket.errors import Corruption, NoSuchVectorIndex, ServiceUnavailable
+from vectorbucket_server.engine.base import (
+    NO_DEADLINE,
+    Capabilities,
+    Deadline,
+    Engine,
+    Observer,
+    SilentObserver,
+    WriteGuard,
+)
+from vectorbucket_server.engine.embedded.catalog import Catalog
+from vectorbucket_server.engine.embedded.indexer import Indexer
+from vectorbucket_server.engine.embedded.open_index import OpenIndex
+from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.engine.embedded.reaper import Reaper
+from vectorbucket_server.engine.embedded.store import Store
+from vectorbucket_server.model import (
+    WHOLE,
+    Bucket,
+    Hit,
+    Index,
+    IndexStatistics,
+    Page,
+    Query,
+    Segment,
+    Vector,
+    VectorBatch,
+)
+
+_CAPABILITIES = Capabilities(
+    read_your_writes=True,
+    atomic_batches=True,
+    persistent=True,
+    exact_search=False,
+    filter_pushdown=True,
+)
+
+
+class EmbeddedEngine(Engine):
+    """Buckets, indexes and vectors in a data directory of this machine."""
+
+    def __init__(self, options: EmbeddedOptions, observer: Observer | None = None) -> None:
+        """Make the engine; ``open`` opens it.
+
+        Args:
+            options: What it can be told.
+            observer: Is told which plans ran, what was indexed, and what failed in the background.
+        """
+        self._options = options
+        self._observer = observer or SilentObserver()
+        self._generations = options.data_dir / "generations"
+        self._lock = threading.Lock()
+        self._open: dict[int, OpenIndex] = {}
+        self._closed = True
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything but exact search on large indexes."""
+        return _CAPABILITIES
+
+    def open(self) -> None:
+        """Open the store and start the background threads, the first of which loads the indexes."""
+        try:
+            self._options.data_dir.mkdir(parents=True, exist_ok=True)
+            self._store = Store(self._options.data_dir / "store", self._options)
+            # Hints of an earlier process: made again from the store.
+            shutil.rmtree(self._generations, ignore_errors=True)
+            self._generations.mkdir()
+        except OSError as error:
+            raise ServiceUnavailable(
+                f"the data directory {self._options.data_dir} cannot be used: {error.strerror}"
+            ) from error
+        try:
+            self._catalog = Catalog(self._store)
+            drops = self._catalog.drops()
+        except (Corruption, ServiceUnavailable):
+            self._store.close()
+            raise
+        for index in self._catalog.indexes():
+            self._open[index.index_id] = self._room(index)
+        self._indexer = Indexer(self._rooms, self._options, self._observer)
+        self._reaper = Reaper(self._store, self._rooms, self._generations, self._observer)
+        self._indexer.start()
+        self._reaper.start(drops)
+        self._closed = False
+
+    def close(self) -> None:
+        """Stop the background threads, let go of the graphs, close the store."""
+        if self._closed:
+            return
+        self._closed = True
+        self._indexer.stop()
+        self._reaper.stop()
+        for opened in self._rooms():
+            opened.close()
+        self._open.clear()
+        self._store.close()
+
+    def _room(self, index: Index) -> OpenIndex:
+        return OpenIndex(index, self._store, self._options, self._observer, self._work_came)
+
+    def _rooms(self) -> list[OpenIndex]:
+        with self._lock:
+            return list(self._open.values())
+
+    def _work_came(self) -> None:
+        self._indexer.wake()
+        self._reaper.wake()
+
+    def _opened(self, index: Index) -> OpenIndex:
+        """Return the room of an index, or raise NoSuchVectorIndex."""
+        opened = self._open.get(index.index_id)
+        if opened is None:
+            raise NoSuchVectorIndex.of(index.bucket_name, index.name)
+        return opened
+
+    # --- Control plane ----------------------------------------------------------------------------
+
+    def put_bucket(self, bucket: Bucket, *, buckets_max: int) -> None:
+        """Make a bucket."""
+        self._catalog.put_bucket(bucket, buckets_max)
+        self._store.sync()
+
+    def get_bucket(self, bucket_name: str) -> Bucket:
+        """Return a bucket."""
+        return self._catalog.get_bucket(bucket_name)
+
+    def list_buckets(
+        self, account_id: str, *, prefix: str = "", after: str = "", limit: int
+    ) -> Page[Bucket]:
+        """Return a page of the account's buckets."""
+        return self._catalog.list_buckets(account_id, prefix, after, limit)
+
+    def delete_bucket(self, bucket_name: str) -> None:
+        """Delete an empty bucket."""
+        self._catalog.delete_bucket(bucket_name)
+        self._store.sync()
+
+    def put_index(self, index: Index, *, indexes_max: int) -> Index:
+        """Make an index."""
+        with self._lock:
+            made = self._catalog.put_index(index, indexes_max)
+            self._open[made.index_id] = self._room(made)
+        self._store.sync()
+        return made
+
+    def get_index(self, bucket_name: str, index_name: str) -> Index:
+        """Return an index."""
+        return self._catalog.get_index(bucket_name, index_name)
+
+    def list_indexes(
+        self, bucket_name: str, *, prefix: str = "", after: str = "", limit: int
+    ) -> Page[Index]:
+        """Return a page of the bucket's indexes."""
+        return self._catalog.list_indexes(bucket_name, prefix, after, limit)
+
+    def delete_index(self, index: Index) -> None:
+        """Delete an index; its records are removed behind."""
+        opened = self._opened(index)
+        opened.drop(lambda: self._catalog.drop_index(index))
+        with self._lock:
+            self._open.pop(index.index_id, None)
+        self._store.sync()
+        self._reaper.drop(opened)
+
+    def index_statistics(self, index: Index) -> IndexStatistics:
+        """Return what the index holds now."""
+        return self._opened(index).statistics(NO_DEADLINE)
+
+    # --- Data plane -------------------------------------------------------------------------------
+
+    def put_vectors(
+        self,
+        index: Index,
+        batch: VectorBatch,
+        *,
+        guard: WriteGuard | None = None,
+        backlog_wait_s: float | None = None,
+        deadline: Deadline = NO_DEADLINE,
+    ) -> bool:
+        """Store a batch."""
+        return self._opened(index).put(batch, guard, backlog_wait_s, deadline)
+
+    def get_vectors(
+        self, index: Index, keys: Sequence[str], *, data: bool, metadata: bool
+    ) -> list[Vector]:
+        """Return vectors by key."""
+        return self._opened(index).get(keys, data=data, metadata=metadata)
+
+    def list_vectors(
+        self,
+        index: Index,
+        *,
+        after: str = "",
+        limit: int,
+        bytes_max: int,
+        segment: Segment = WHOLE,
+        data: bool = False,
+        metadata: bool = False,
+    ) -> Page[Vector]:
+        """Return a page of a segment."""
+        return self._opened(index).page(
+            after=after,
+            limit=limit,
+            bytes_max=bytes_max,
+            segment=segment,
+            data=data,
+            metadata=metadata,
+        )
+
+    def delete_vectors(
+        self, index: Index, keys: Sequence[str], *, deadline: Deadline = NO_DEADLINE
+    ) -> None:
+        """Delete vectors."""
+        self._opened(index).delete(keys, deadline)
+
+    def query_vectors(
+        self, index: Index, query: Query, *, deadline: Deadline = NO_DEADLINE
+    ) -> list[list[Hit]]:
+        """Return the nearest vectors of each query."""
+        return self._opened(index).query(query, deadline)

@@ -1,0 +1,154 @@
+"""The background thread that puts pending vectors into graphs, turn by turn.
+
+One thread serves all indexes, so that two graphs never compete for the cores; hnswlib itself uses
+several threads within a turn. A turn holds the graph alone, so its length is what a query may have
+to wait: large turns while nobody queries, short ones as soon as somebody does.
+
+Rules of this file: it decides when and how much; generation.py knows how.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from vectorbucket.errors import NoSuchVectorIndex, VectorBucketError
+from vectorbucket_server.engine.base import NO_DEADLINE, Observer
+from vectorbucket_server.engine.embedded.generation import Generation
+from vectorbucket_server.engine.embedded.open_index import OpenIndex
+from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+
+_QUERIES_RECENT_S = 0.2
+"""A query within so many seconds makes turns short."""
+
+_ROWS_PER_S_FIRST = 2_000.0
+"""What a new graph is assumed to take, until a turn was measured."""
+
+_AFTER_FAILURE_S = 10.0
+"""How long an index whose turn failed is left alone."""
+
+
+class Pace:
+    """How many rows the next turn of an index should take. Pure arithmetic."""
+
+    def __init__(self, options: EmbeddedOptions) -> None:
+        self._options = options
+        # hnswlib drops to one thread at 4 rows a thread or fewer.
+        self._rows_min = 4 * options.threads() + 1
+        self._rows_per_s = _ROWS_PER_S_FIRST
+
+    def rows(self, *, queried_recently: bool) -> int:
+        """Return how many rows the next turn should take."""
+        most = max(self._options.turn_rows_idle, self._rows_min)
+        if not queried_recently:
+            return most
+        fitting = int(self._rows_per_s * self._options.turn_target_s)
+        return min(max(fitting, self._rows_min), most)
+
+    def measured(self, rows: int, seconds: float) -> None:
+        """Note how long a turn took; the newest counts a quarter."""
+        if rows and seconds > 0:
+            self._rows_per_s += 0.25 * (rows / seconds - self._rows_per_s)
+
+
+class Indexer:
+    """The thread, and what wakes it."""
+
+    def __init__(
+        self,
+        indexes: Callable[[], Sequence[OpenIndex]],
+        options: EmbeddedOptions,
+        observer: Observer,
+    ) -> None:
+        """Make the indexer; ``start`` starts it.
+
+        Args:
+            indexes: Returns the indexes that are open.
+            options: Of the engine.
+            observer: Is told of every turn.
+        """
+        self._indexes = indexes
+        self._options = options
+        self._observer = observer
+        self._condition = threading.Condition()
+        self._woken = False
+        self._stopping = False
+        self._paces: dict[int, Pace] = {}
+        self._left_alone: dict[int, float] = {}
+        self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the turn under way and end the thread."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+        self._thread.join()
+
+    def wake(self) -> None:
+        """Say that there may be work."""
+        if self._woken:
+            return
+        with self._condition:
+            self._woken = True
+            self._condition.notify()
+
+    def _run(self) -> None:
+        self._load()
+        while True:
+            with self._condition:
+                # An index that was left alone is looked at again without being asked.
+                self._condition.wait_for(
+                    lambda: self._woken or self._stopping,
+                    _AFTER_FAILURE_S if self._left_alone else None,
+                )
+                self._woken = False
+            while not self._stopping and self._round():
+                pass
+            if self._stopping:
+                return
+
+    def _load(self) -> None:
+        """Load every index, so that its first caller finds it loaded."""
+        for opened in self._indexes():
+            if self._stopping:
+                return
+            try:
+                opened.load(NO_DEADLINE)
+            except NoSuchVectorIndex:
+                continue  # dropped meanwhile
+            except VectorBucketError as error:
+                self._observer.background_failed(f"loading of {opened.index.name!r}", error)
+
+    def _round(self) -> bool:
+        """Give each index that has work one turn; return whether there was any."""
+        worked = False
+        for opened in self._indexes():
+            generation = opened.generation
+            index_id = opened.index.index_id
+            if generation is None or not generation.has_work or self._stopping:
+                continue
+            if self._left_alone.get(index_id, 0.0) > time.monotonic():
+                continue
+            self._left_alone.pop(index_id, None)
+            try:
+                self._turn(opened, generation)
+            except (RuntimeError, MemoryError, OSError, ValueError) as error:
+                self._left_alone[index_id] = time.monotonic() + _AFTER_FAILURE_S
+                self._observer.background_failed(f"indexing of {opened.index.name!r}", error)
+            worked = True
+        return worked
+
+    def _turn(self, opened: OpenIndex, generation: Generation) -> None:
+        pace = self._paces.setdefault(opened.index.index_id, Pace(self._options))
+        started = time.monotonic()
+        recently = started - opened.queried_s < _QUERIES_RECENT_S
+        rows = generation.turn(pace.rows(queried_recently=recently), self._options.threads())
+        seconds = time.monotonic() - started
+        pace.measured(rows, seconds)
+        self._observer.vectors_indexed(rows, seconds)
+        opened.backlog.shrunk()

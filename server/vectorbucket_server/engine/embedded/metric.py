@@ -1,0 +1,149 @@
+"""The whole theory of distance, in three functions: preprocess, scan, score.
+
+Rows are preprocessed once, when they are put; queries once, when they come. ``scan`` ranks many
+rows quickly, in hnswlib's unit and up to a known error; ``score`` says the final distance of a few
+candidates, exactly, in the contract's unit. Whatever plan found the candidates, their distances
+come from ``score``, so plans agree with each other.
+
+Rules of this file:
+
+- Nothing else in the house knows what euclidean or cosine means.
+- Cosine vectors are normalised here in float64, and hnswlib runs inner product on them: its own
+  cosine answered -547,721 for a tiny vector and its parallel.
+
+Source: the three functions are those of qdrant's ``spaces/metric.rs``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import numpy.typing as npt
+
+from vectorbucket_server.model import DistanceMetric, Float32Array
+
+Float64Array = npt.NDArray[np.float64]
+
+_FLOAT32_EPSILON = float(np.finfo(np.float32).eps)
+
+
+class Metric(ABC):
+    """One way to measure distance."""
+
+    space: str
+    """What hnswlib calls it: ``l2`` (squared) or ``ip`` (one minus the inner product)."""
+
+    @abstractmethod
+    def preprocess(self, data: Float32Array) -> Float32Array:
+        """Return the rows that graph, column and scans work with.
+
+        Args:
+            data: float32, shape (n, dimension), as the caller sent it; no zero row under cosine.
+
+        Returns:
+            float32, shape (n, dimension), C-contiguous.
+        """
+
+    @abstractmethod
+    def scan(
+        self, rows: Float32Array, squared_norms: Float32Array, queries: Float32Array
+    ) -> Float32Array:
+        """Return approximate distances of all queries to all rows, in hnswlib's unit.
+
+        Args:
+            rows: float32, shape (n, dimension), preprocessed.
+            squared_norms: float32, shape (n,), of the rows.
+            queries: float32, shape (q, dimension), preprocessed.
+
+        Returns:
+            float32, shape (q, n); each within ``scan_error`` of the truth.
+        """
+
+    @abstractmethod
+    def score(self, rows: Float32Array, queries: Float32Array) -> Float64Array:
+        """Return exact distances of each query to its own candidates, in the contract's unit.
+
+        Args:
+            rows: float32, shape (q, c, dimension), preprocessed: c candidates a query.
+            queries: float32, shape (q, dimension), preprocessed.
+
+        Returns:
+            float64, shape (q, c).
+        """
+
+
+class Euclidean(Metric):
+    """The square root of the sum of squared differences."""
+
+    space = "l2"
+
+    def preprocess(self, data: Float32Array) -> Float32Array:
+        """Return the data as they are."""
+        return np.ascontiguousarray(data, dtype=np.float32)
+
+    def scan(
+        self, rows: Float32Array, squared_norms: Float32Array, queries: Float32Array
+    ) -> Float32Array:
+        """Return |x|² - 2xq + |q|²: one product of matrices, at the price of cancellation."""
+        squared = queries @ rows.T
+        squared *= -2.0
+        squared += squared_norms
+        squared += np.einsum("ij,ij->i", queries, queries)[:, None]
+        return squared
+
+    def score(self, rows: Float32Array, queries: Float32Array) -> Float64Array:
+        """Return the norms of the differences, in float64."""
+        difference = rows.astype(np.float64)
+        difference -= queries[:, None, :]
+        result: Float64Array = np.sqrt(np.einsum("qcd,qcd->qc", difference, difference))
+        return result
+
+
+class Cosine(Metric):
+    """One minus the cosine of the angle, 0 to 2."""
+
+    space = "ip"
+
+    def preprocess(self, data: Float32Array) -> Float32Array:
+        """Return the data scaled to unit length."""
+        norms = np.sqrt(np.einsum("ij,ij->i", data, data, dtype=np.float64))
+        return np.ascontiguousarray(data / norms[:, None], dtype=np.float32)
+
+    def scan(
+        self,
+        rows: Float32Array,
+        squared_norms: Float32Array,  # noqa: ARG002 - rows have unit length
+        queries: Float32Array,
+    ) -> Float32Array:
+        """Return one minus the inner product."""
+        product: Float32Array = queries @ rows.T
+        np.subtract(1.0, product, out=product)
+        return product
+
+    def score(self, rows: Float32Array, queries: Float32Array) -> Float64Array:
+        """Return one minus the cosine, normalised again: float32 rows are not quite unit."""
+        wide = rows.astype(np.float64)
+        wanted = queries.astype(np.float64)
+        products = np.einsum("qcd,qd->qc", wide, wanted)
+        products /= np.sqrt(np.einsum("qcd,qcd->qc", wide, wide))
+        products /= np.sqrt(np.einsum("qd,qd->q", wanted, wanted))[:, None]
+        distances: Float64Array = np.clip(1.0 - products, 0.0, 2.0)
+        return distances
+
+
+def scan_error(largest_squared_norm: float, query_squared_norm: float, dimension: int) -> float:
+    """Return how far a scanned distance can be from the truth, in hnswlib's unit.
+
+    The rounding error of a float32 sum of n products grows with sqrt(n) and with the size of what
+    is summed; the factor 8 leaves room for any order of summation.
+    """
+    scale = largest_squared_norm + query_squared_norm
+    return 8.0 * _FLOAT32_EPSILON * float(np.sqrt(dimension)) * scale
+
+
+METRICS: dict[DistanceMetric, Metric] = {
+    DistanceMetric.EUCLIDEAN: Euclidean(),
+    DistanceMetric.COSINE: Cosine(),
+}
+"""Metric by the contract's name."""

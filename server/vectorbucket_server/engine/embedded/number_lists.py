@@ -1,0 +1,111 @@
+"""The numbers of one metadata field: (value, slot) pairs in the order of the values.
+
+New pairs go to a small unsorted tail that a reader scans whole; when it has grown to a share of the
+sorted part, the two are merged. So adding costs O(log n) merges, a range two binary searches and a
+look at the tail.
+
+Rules of this file:
+
+- One writer; readers beside it take everything from one tuple, which each ``publish`` replaces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vectorbucket_server.filters.expression import Comparison
+
+SlotArray = npt.NDArray[np.uint32]
+Float64Array = npt.NDArray[np.float64]
+
+_TAIL_MIN = 4_096
+_TAIL_SHARE = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pairs:
+    """What a reader sees."""
+
+    values: Float64Array
+    """float64, ascending."""
+    slots: SlotArray
+    """uint32, of the same length."""
+    tail_values: Float64Array
+    """float64, in no order."""
+    tail_slots: SlotArray
+    """uint32, of the same length."""
+
+
+def _empty() -> _Pairs:
+    values, slots = np.empty(0, dtype=np.float64), np.empty(0, dtype=np.uint32)
+    return _Pairs(values, slots, values, slots)
+
+
+class NumberList:
+    """The pairs of one field."""
+
+    __slots__ = ("_new", "_pairs")
+
+    def __init__(self) -> None:
+        self._pairs = _empty()
+        self._new: list[tuple[float, int]] = []
+
+    def add(self, value: float, slot: int) -> None:
+        """Add a pair; readers see it after ``publish``."""
+        self._new.append((value, slot))
+
+    def publish(self) -> None:
+        """Show readers what was added."""
+        if not self._new:
+            return
+        old = self._pairs
+        tail_values = np.concatenate([old.tail_values, [value for value, _ in self._new]])
+        tail_slots = np.concatenate(
+            [old.tail_slots, np.array([slot for _, slot in self._new], dtype=np.uint32)]
+        )
+        self._new = []
+        if len(tail_values) <= max(_TAIL_MIN, len(old.values) // _TAIL_SHARE):
+            self._pairs = _Pairs(old.values, old.slots, tail_values, tail_slots)
+            return
+        values = np.concatenate([old.values, tail_values])
+        slots = np.concatenate([old.slots, tail_slots])
+        order = np.argsort(values, kind="stable")
+        none = _empty()
+        self._pairs = _Pairs(values[order], slots[order], none.values, none.slots)
+
+    def between(
+        self, low: float, high: float, *, open_low: bool = False, open_high: bool = False
+    ) -> SlotArray:
+        """Return the slots of numbers from ``low`` to ``high``, in any order, perhaps twice.
+
+        Args:
+            low: The least value.
+            high: The largest value.
+            open_low: Whether ``low`` itself is left out.
+            open_high: Whether ``high`` itself is left out.
+
+        Returns:
+            uint32, shape (n,).
+        """
+        pairs = self._pairs
+        start = np.searchsorted(pairs.values, low, side="right" if open_low else "left")
+        stop = np.searchsorted(pairs.values, high, side="left" if open_high else "right")
+        tail = pairs.tail_values
+        above = tail > low if open_low else tail >= low
+        below = tail < high if open_high else tail <= high
+        return np.concatenate([pairs.slots[start:stop], pairs.tail_slots[above & below]])
+
+    def compared(self, comparison: Comparison, operand: float) -> SlotArray:
+        """Return the slots of numbers that compare so with the operand; see ``between``."""
+        match comparison:
+            case Comparison.GT:
+                return self.between(operand, np.inf, open_low=True)
+            case Comparison.GTE:
+                return self.between(operand, np.inf)
+            case Comparison.LT:
+                return self.between(-np.inf, operand, open_high=True)
+            case Comparison.LTE:
+                return self.between(-np.inf, operand)

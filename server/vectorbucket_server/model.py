@@ -1,0 +1,177 @@
+"""The values that the floors hand each other: buckets, indexes, batches, queries, hits, pages.
+
+Rules of this file: frozen values, no I/O, no knowledge of protobuf, HTTP or disk. A value checks its own
+invariants when it is made (a broken one is a bug of this program, so it raises ValueError, not an error
+of the contract).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from vectorbucket_server.filters.expression import Expression
+
+Float32Array: TypeAlias = npt.NDArray[np.float32]
+"""float32; the shape stands in the docstring of whoever uses it."""
+
+MetadataScalar: TypeAlias = str | float | bool
+"""One value of a metadata list. Numbers are floats: the contract has only doubles."""
+
+MetadataValue: TypeAlias = MetadataScalar | Sequence[MetadataScalar]
+"""The value of one metadata field. Lists are Python lists, in the order they were put."""
+
+Metadata: TypeAlias = Mapping[str, MetadataValue]
+"""A vector's metadata: value by field name. A vector put without metadata has an empty mapping."""
+
+
+class DistanceMetric(Enum):
+    """How far apart two vectors are; smaller is nearer."""
+
+    EUCLIDEAN = "euclidean"
+    """The square root of the sum of squared differences."""
+    COSINE = "cosine"
+    """One minus the cosine of the angle, 0 to 2; a zero vector is not allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket and the account that owns it."""
+
+    name: str
+    account_id: str
+    created_ms: int
+    """Milliseconds since the Unix epoch, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The definition of an index. It never changes once the index is made."""
+
+    bucket_name: str
+    name: str
+    dimension: int
+    metric: DistanceMetric
+    non_filterable_keys: tuple[str, ...] = ()
+    created_ms: int = 0
+    """Milliseconds since the Unix epoch, UTC."""
+    index_id: int = 0
+    """Given by the engine, never reused: an index made again under the same name has another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatistics:
+    """What an index holds now."""
+
+    vector_count: int
+    """Vectors, exactly."""
+    pending_vector_count: int
+    """How many of them the graph does not hold yet; queries find them by exact scan."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorBatch:
+    """Vectors to store together: columns of equal length. Row i of each column is one vector."""
+
+    keys: tuple[str, ...]
+    """Unique keys."""
+    data: Float32Array
+    """float32, shape (len(keys), dimension), C-contiguous, finite; as the caller sent it."""
+    metadata: tuple[Metadata, ...]
+    """One mapping a key, empty where the caller gave none."""
+
+    def __post_init__(self) -> None:
+        """Check the columns against each other."""
+        if self.data.dtype != np.float32 or self.data.ndim != 2:  # noqa: PLR2004 - a matrix
+            raise ValueError(f"data is {self.data.dtype} of {self.data.ndim} axes, not a float32 matrix")
+        if not self.data.flags.c_contiguous:
+            raise ValueError("data is not C-contiguous")
+        if not len(self.keys) == self.data.shape[0] == len(self.metadata):
+            raise ValueError(
+                f"{len(self.keys)} keys, {self.data.shape[0]} rows of data and "
+                f"{len(self.metadata)} of metadata are not the same number"
+            )
+        if len(set(self.keys)) != len(self.keys):
+            raise ValueError("a key stands twice in a batch")
+
+    def __len__(self) -> int:
+        """Return the number of vectors."""
+        return len(self.keys)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vector:
+    """A stored vector, as far as the caller asked to see it."""
+
+    key: str
+    data: Float32Array | None = None
+    """float32, shape (dimension,), bit for bit as it was put; None if not asked for."""
+    metadata: Metadata | None = None
+    """None if not asked for; empty if the vector has none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One or many queries that share everything but the vector."""
+
+    vectors: Float32Array
+    """float32, shape (q, dimension), C-contiguous, finite."""
+    top_k: int
+    """Hits wanted for each query, 1 or more."""
+    filter: Expression | None = None
+    """Which vectors take part; None means all."""
+    return_metadata: bool = False
+    """Whether hits carry metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A vector that a query found."""
+
+    key: str
+    distance: float
+    """In the contract's unit: see DistanceMetric."""
+    metadata: Metadata | None = None
+    """None if not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A share of an index's keys, for listing in parallel; the default is all of them."""
+
+    position: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        """Check that the position is one of the count."""
+        if not 0 <= self.position < self.count:
+            raise ValueError(f"segment {self.position} of {self.count} does not exist")
+
+    def holds(self, key: bytes) -> bool:
+        """Return whether the key (UTF-8) belongs to this segment.
+
+        Source: oss-vectors-api, section 3.14; CRC-32 puts the key of the SDKs' test where it expects it.
+        """
+        return self.count == 1 or zlib.crc32(key) % self.count == self.position
+
+
+WHOLE = Segment()
+"""All keys of an index."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a listing."""
+
+    items: Sequence[T]
+    """In listing order."""
+    next_after: str | None
+    """What to list after to go on: the name or key of the last item; None when nothing follows."""
