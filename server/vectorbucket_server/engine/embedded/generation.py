@@ -29,9 +29,10 @@ from pyroaring import BitMap
 
 from vectorbucket_server.engine.embedded.column import Column
 from vectorbucket_server.engine.embedded.graph import Graph
+from vectorbucket_server.engine.embedded.keys import Keys, KeyView
 from vectorbucket_server.engine.embedded.labels import LabelArray, Labels
 from vectorbucket_server.engine.embedded.metadata_index import MetadataIndex
-from vectorbucket_server.engine.embedded.metric import METRICS
+from vectorbucket_server.engine.embedded.metric import METRICS, FloatArray
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.embedded.rwlock import ReadWriteLock
 from vectorbucket_server.model import Float32Array, Index, Metadata
@@ -55,8 +56,10 @@ class View:
     """uint64, shape (capacity,): the seq at which each slot died."""
     rows: Float32Array
     """float32, shape (capacity, dimension), preprocessed, read-only."""
-    squared_norms: Float32Array
-    """float32, shape (capacity,), of the rows."""
+    squared_norms: FloatArray
+    """The metric's ``norms_dtype``, shape (capacity,), of the rows."""
+    keys: KeyView
+    """Key by slot."""
     largest_squared_norm: float
     """Of all rows so far; bounds the error of a scan."""
 
@@ -97,7 +100,8 @@ class Generation:
         self._options = options
         self._column = Column(directory / "column.f32", index.dimension)
         self._labels = Labels()
-        self._squared_norms: Float32Array = np.empty(0, dtype=np.float32)
+        self._keys = Keys(directory / "keys")
+        self._squared_norms: FloatArray = np.empty(0, dtype=self.metric.norms_dtype)
         self._largest_squared_norm = 0.0
         self.metadata_index = MetadataIndex(index.non_filterable_keys)
         self._lock = ReadWriteLock()
@@ -108,34 +112,31 @@ class Generation:
         """Slots below it are in the graph, or were dead before their turn came."""
         self.live_count = 0
         """Live slots."""
-        self.view = View(
-            0,
-            0,
-            self._labels.by_slot,
-            self._labels.died,
-            self._column.rows,
-            self._squared_norms,
-            0.0,
-        )
+        self.view = self._seen(0)
         """The newest view; replaced as a whole by each commit."""
 
     # --- The writer -------------------------------------------------------------------------------
 
-    def stage(self, rows: Float32Array) -> None:
-        """Write rows to the column where ``commit`` will place them; nobody sees them yet.
+    def stage(self, rows: Float32Array, keys: Sequence[bytes]) -> None:
+        """Write rows and keys where ``commit`` will place them; nobody sees them yet.
+
+        Args:
+            rows: float32, shape (n, dimension), preprocessed.
+            keys: n keys, UTF-8.
 
         Raises:
             OSError: The disk is full or failing; the generation is as before.
         """
         first = self._labels.count
         self._column.write(first, rows)
+        self._keys.write(first, keys)
         end = first + len(rows)
         if end > len(self._squared_norms):
-            grown = np.empty(max(end, len(self._squared_norms) * 3 // 2, 1_024), dtype=np.float32)
+            capacity = max(end, len(self._squared_norms) * 3 // 2, 1_024)
+            grown = np.empty(capacity, dtype=self.metric.norms_dtype)
             grown[:first] = self._squared_norms[:first]
             self._squared_norms = grown
-        with np.errstate(over="ignore"):
-            self._squared_norms[first:end] = np.einsum("ij,ij->i", rows, rows)
+        self._squared_norms[first:end] = self.metric.squared_norms(rows)
 
     def commit(
         self, seq: int, labels: LabelArray, metadata: Sequence[Metadata], dead: LabelArray
@@ -159,18 +160,23 @@ class Generation:
             largest = float(self._squared_norms[first : self._labels.count].max())
             self._largest_squared_norm = max(self._largest_squared_norm, largest)
         self.live_count += len(labels) - len(dead)
-        self.view = View(
+        self.view = self._seen(seq)
+        # Queued only now: what the graph hides as dead must be dead in every view that a reader can
+        # still take, or the reader would miss a key between its old version and its new one.
+        self._dead_in_graph.extend(slots.tolist())
+
+    def _seen(self, seq: int) -> View:
+        """Return what a reader sees from now on."""
+        return View(
             seq,
             self._labels.count,
             self._labels.by_slot,
             self._labels.died,
             self._column.rows,
             self._squared_norms,
+            self._keys.view,
             self._largest_squared_norm,
         )
-        # Queued only now: what the graph hides as dead must be dead in every view that a reader can
-        # still take, or the reader would miss a key between its old version and its new one.
-        self._dead_in_graph.extend(slots.tolist())
 
     # --- The indexer ------------------------------------------------------------------------------
 
@@ -272,4 +278,5 @@ class Generation:
     def discard(self) -> None:
         """Close and remove the files. Readers that hold a view may finish with it."""
         self._column.close()
+        self._keys.close()
         shutil.rmtree(self.directory, ignore_errors=True)

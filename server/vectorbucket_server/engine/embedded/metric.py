@@ -17,6 +17,7 @@ Source: the three functions are those of qdrant's ``spaces/metric.rs``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ import numpy.typing as npt
 from vectorbucket_server.model import DistanceMetric, Float32Array
 
 Float64Array = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.floating[Any]]
 
 _FLOAT32_EPSILON = float(np.finfo(np.float32).eps)
 
@@ -33,6 +35,9 @@ class Metric(ABC):
 
     space: str
     """What hnswlib calls it: ``l2`` (squared) or ``ip`` (one minus the inner product)."""
+
+    norms_dtype: type[np.floating[Any]]
+    """The type of the squared norms: float32 where scans use them, float64 where scores do."""
 
     @abstractmethod
     def preprocess(self, data: Float32Array) -> Float32Array:
@@ -45,15 +50,21 @@ class Metric(ABC):
             float32, shape (n, dimension), C-contiguous.
         """
 
+    def squared_norms(self, rows: Float32Array) -> FloatArray:
+        """Return the squared norms of preprocessed rows: ``norms_dtype``, shape (n,)."""
+        with np.errstate(over="ignore"):
+            norms: FloatArray = np.einsum("ij,ij->i", rows, rows, dtype=self.norms_dtype)
+        return norms
+
     @abstractmethod
     def scan(
-        self, rows: Float32Array, squared_norms: Float32Array, queries: Float32Array
+        self, rows: Float32Array, squared_norms: FloatArray, queries: Float32Array
     ) -> Float32Array:
         """Return approximate distances of all queries to all rows, in hnswlib's unit.
 
         Args:
             rows: float32, shape (n, dimension), preprocessed.
-            squared_norms: float32, shape (n,), of the rows.
+            squared_norms: ``norms_dtype``, shape (n,), of the rows.
             queries: float32, shape (q, dimension), preprocessed.
 
         Returns:
@@ -61,11 +72,14 @@ class Metric(ABC):
         """
 
     @abstractmethod
-    def score(self, rows: Float32Array, queries: Float32Array) -> Float64Array:
+    def score(
+        self, rows: Float32Array, squared_norms: FloatArray, queries: Float32Array
+    ) -> Float64Array:
         """Return exact distances of each query to its own candidates, in the contract's unit.
 
         Args:
             rows: float32, shape (q, c, dimension), preprocessed: c candidates a query.
+            squared_norms: ``norms_dtype``, shape (q, c), of the rows.
             queries: float32, shape (q, dimension), preprocessed.
 
         Returns:
@@ -77,22 +91,28 @@ class Euclidean(Metric):
     """The square root of the sum of squared differences."""
 
     space = "l2"
+    norms_dtype = np.float32
 
     def preprocess(self, data: Float32Array) -> Float32Array:
         """Return the data as they are."""
         return np.ascontiguousarray(data, dtype=np.float32)
 
     def scan(
-        self, rows: Float32Array, squared_norms: Float32Array, queries: Float32Array
+        self, rows: Float32Array, squared_norms: FloatArray, queries: Float32Array
     ) -> Float32Array:
         """Return |x|² - 2xq + |q|²: one product of matrices, at the price of cancellation."""
-        squared = queries @ rows.T
+        squared: Float32Array = queries @ rows.T
         squared *= -2.0
         squared += squared_norms
         squared += np.einsum("ij,ij->i", queries, queries)[:, None]
         return squared
 
-    def score(self, rows: Float32Array, queries: Float32Array) -> Float64Array:
+    def score(
+        self,
+        rows: Float32Array,
+        squared_norms: FloatArray,  # noqa: ARG002 - differences are exact without them
+        queries: Float32Array,
+    ) -> Float64Array:
         """Return the norms of the differences, in float64."""
         difference = rows.astype(np.float64)
         difference -= queries[:, None, :]
@@ -104,6 +124,7 @@ class Cosine(Metric):
     """One minus the cosine of the angle, 0 to 2."""
 
     space = "ip"
+    norms_dtype = np.float64
 
     def preprocess(self, data: Float32Array) -> Float32Array:
         """Return the data scaled to unit length."""
@@ -113,7 +134,7 @@ class Cosine(Metric):
     def scan(
         self,
         rows: Float32Array,
-        squared_norms: Float32Array,  # noqa: ARG002 - rows have unit length
+        squared_norms: FloatArray,  # noqa: ARG002 - rows have unit length
         queries: Float32Array,
     ) -> Float32Array:
         """Return one minus the inner product."""
@@ -121,15 +142,15 @@ class Cosine(Metric):
         np.subtract(1.0, product, out=product)
         return product
 
-    def score(self, rows: Float32Array, queries: Float32Array) -> Float64Array:
+    def score(
+        self, rows: Float32Array, squared_norms: FloatArray, queries: Float32Array
+    ) -> Float64Array:
         """Return one minus the cosine, normalised again: float32 rows are not quite unit."""
-        wide = rows.astype(np.float64)
         wanted = queries.astype(np.float64)
-        products = np.einsum("qcd,qd->qc", wide, wanted)
-        products /= np.sqrt(np.einsum("qcd,qcd->qc", wide, wide))
-        products /= np.sqrt(np.einsum("qd,qd->q", wanted, wanted))[:, None]
-        distances: Float64Array = np.clip(1.0 - products, 0.0, 2.0)
-        return distances
+        distances: Float64Array = np.matmul(rows.astype(np.float64), wanted[:, :, None])[:, :, 0]
+        distances /= np.sqrt(squared_norms * np.einsum("qd,qd->q", wanted, wanted)[:, None])
+        np.subtract(1.0, distances, out=distances)
+        return np.clip(distances, 0.0, 2.0, out=distances)
 
 
 def scan_error(largest_squared_norm: float, query_squared_norm: float, dimension: int) -> float:

@@ -201,7 +201,8 @@ class OpenIndex:
         self.backlog.wait(backlog_wait_s, deadline)
         rows = generation.metric.preprocess(batch.data)
         prefix = vector_prefix(self.index.index_id)
-        vector_keys = [prefix + key.encode() for key in batch.keys]
+        names = [key.encode() for key in batch.keys]
+        vector_keys = [prefix + name for name in names]
         records = list(map(encode_row, batch.keys, batch.metadata))
         raw, width = batch.data.astype("<f4", copy=False).tobytes(), self.index.dimension * 4
         data = [raw[start : start + width] for start in range(0, len(raw), width)]
@@ -210,7 +211,7 @@ class OpenIndex:
             generation = self._load_held()
             admitted = guard is None or guard.admit()
             if admitted:
-                self._stage(generation, rows)
+                self._stage(generation, rows, names)
                 self._commit(generation, vector_keys, records, data, batch.metadata)
                 if guard is not None:
                     guard.committed()
@@ -229,10 +230,10 @@ class OpenIndex:
         self._work_came()
         self._store.sync()
 
-    def _stage(self, generation: Generation, rows: Float32Array) -> None:
-        """Write rows to the column, or change nothing; the caller holds the mutex."""
+    def _stage(self, generation: Generation, rows: Float32Array, names: list[bytes]) -> None:
+        """Write rows and keys beside the store, or change nothing; the caller holds the mutex."""
         try:
-            generation.stage(rows)
+            generation.stage(rows, names)
         except OSError as error:
             raise _disk_error(error) from error
 
@@ -332,9 +333,7 @@ class OpenIndex:
         with self._reading(), self._unless_gone():
             plan, view, ranked = search.run()
             self._observer.plan_chosen(plan.name, len(query.vectors))
-            return self._reader.hits(
-                view, ranked, top_k=query.top_k, return_metadata=query.return_metadata
-            )
+            return self._reader.hits(view, ranked, query)
 
     def _unless_gone(self) -> AbstractContextManager[None]:
         return _UnlessGone(self)

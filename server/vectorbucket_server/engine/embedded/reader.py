@@ -10,11 +10,9 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 
-import numpy as np
-
-from vectorbucket_server.engine.embedded.generation import View
+from vectorbucket_server.engine.embedded.generation import SlotArray, View
 from vectorbucket_server.engine.embedded.schema import (
     Family,
     corrupt,
@@ -28,7 +26,7 @@ from vectorbucket_server.engine.embedded.schema import (
 )
 from vectorbucket_server.engine.embedded.search import Ranked
 from vectorbucket_server.engine.embedded.store import Store
-from vectorbucket_server.model import Hit, Index, Page, Segment, Vector
+from vectorbucket_server.model import Hit, Index, Metadata, Page, Query, Segment, Vector
 
 _ROWS_PER_FETCH = 128
 
@@ -107,30 +105,30 @@ class Reader:
             )
             yield vector, len(row or b"") + len(number or b"") + len(key)
 
-    def hits(
-        self, view: View, ranked: Sequence[Ranked], *, top_k: int, return_metadata: bool
-    ) -> list[list[Hit]]:
+    def hits(self, view: View, ranked: Ranked, query: Query) -> list[list[Hit]]:
         """Return hits for ranked slots: by distance, then by key, ``top_k`` a query."""
+        slots = ranked.slots[ranked.valid]
+        keys = iter(view.keys.at(slots))
+        metadata = self._metadata(view, slots) if query.return_metadata else repeat(None)
+        results: list[list[Hit]] = []
+        for distances, count in zip(
+            ranked.distances.tolist(), ranked.valid.sum(axis=1).tolist(), strict=True
+        ):
+            # The keys come first: they end each query's share of the other two.
+            hits = list(map(Hit, islice(keys, count), distances, metadata))
+            if ranked.has_ties:
+                hits.sort(key=lambda hit: (hit.distance, hit.key.encode()))
+                del hits[query.top_k :]
+            results.append(hits)
+        return results
+
+    def _metadata(self, view: View, slots: SlotArray) -> Iterator[Metadata]:
+        """Yield the metadata of slots."""
         index_id = self._index.index_id
-        slots = np.concatenate([answer.slots for answer in ranked])
         row_keys = [label_key(index_id, label) for label in view.labels[slots].tolist()]
         rows = self._store.get_many(Family.ROWS, row_keys)
-        results: list[list[Hit]] = []
-        first = 0
-        for answer in ranked:
-            stop = first + len(answer.slots)
-            hits = []
-            for distance, row_key, row in zip(
-                answer.distances.tolist(), row_keys[first:stop], rows[first:stop], strict=True
-            ):
-                if row is None:
-                    raise corrupt(Family.ROWS, row_key, "missing")
-                key = decode_row_key(row_key, row)
-                found = decode_row_metadata(row_key, row) if return_metadata else None
-                hits.append(Hit(key, distance, found))
-            distances = answer.distances
-            if len(hits) > 1 and (distances[1:] == distances[:-1]).any():
-                hits.sort(key=lambda hit: (hit.distance, hit.key.encode()))
-            results.append(hits[:top_k])
-            first = stop
-        return results
+        for row_key, row in zip(row_keys, rows, strict=True):
+            if row is None:
+                raise corrupt(Family.ROWS, row_key, "missing")
+            decode_row_key(row_key, row)
+            yield decode_row_metadata(row_key, row)

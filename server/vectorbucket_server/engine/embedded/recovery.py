@@ -89,11 +89,11 @@ def build_generation(
         for first in range(0, len(live), _ROWS_PER_CHUNK):
             labels = live[first : first + _ROWS_PER_CHUNK]
             keys = [label_key(index.index_id, label) for label in labels.tolist()]
-            metadata = _metadata(rows, keys)
+            names, metadata = _rows(rows, keys)
             matrix = np.empty((len(keys), index.dimension), dtype=np.float32)
             for row, (key, value) in zip(matrix, _pick(Family.DATA, data, keys), strict=True):
                 row[:] = decode_data(key, value, index.dimension)
-            generation.stage(generation.metric.preprocess(matrix))
+            generation.stage(generation.metric.preprocess(matrix), names)
             generation.commit(state.seq, labels, metadata, none)
     except BaseException:
         generation.discard()
@@ -116,13 +116,15 @@ def _live_labels(store: Store, index: Index) -> LabelArray:
     return labels
 
 
-def _metadata(rows: Iterator[tuple[bytes, bytes]], keys: list[bytes]) -> list[Metadata]:
-    """Return the metadata of the next rows."""
-    result = []
+def _rows(
+    rows: Iterator[tuple[bytes, bytes]], keys: list[bytes]
+) -> tuple[list[bytes], list[Metadata]]:
+    """Return the vectors' keys and metadata of the next rows."""
+    names, metadata = [], []
     for key, value in _pick(Family.ROWS, rows, keys):
-        decode_row_key(key, value)
-        result.append(decode_row_metadata(key, value))
-    return result
+        names.append(decode_row_key(key, value).encode())
+        metadata.append(decode_row_metadata(key, value))
+    return names, metadata
 
 
 def _pick(

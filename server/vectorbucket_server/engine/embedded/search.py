@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
+from pyroaring import BitMap
 
 from vectorbucket_server.engine.base import Deadline
 from vectorbucket_server.engine.embedded.generation import Found, Generation, SlotArray, View
@@ -46,15 +48,20 @@ _WIDEN = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """The answer to one query: slots by ascending distance, equal ones beyond top_k included."""
+    """The answers to all queries: slots by ascending distance, one row a query."""
 
     slots: SlotArray
-    """intp, shape (n,)."""
+    """intp, shape (q, w)."""
     distances: Float64Array
-    """float64, shape (n,), in the contract's unit."""
+    """float64, shape (q, w), in the contract's unit."""
+    valid: npt.NDArray[np.bool_]
+    """bool, shape (q, w): which entries count; in each row those that do come first."""
+    has_ties: bool
+    """Whether some row has equal distances: those are to be ordered by key, and a row may be longer
+    than ``top_k`` then, because what equals its last hit is in it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Search:
     """A query call on its way: what it looks for, where, and how broadly."""
 
@@ -66,8 +73,10 @@ class Search:
     ef_search: int
     threads: int
     deadline: Deadline
+    _evaluated: tuple[View, BitMap] | None = None
+    """The last view that the filter was evaluated for, and what matched."""
 
-    def run(self) -> tuple[Plan, View, list[Ranked]]:
+    def run(self) -> tuple[Plan, View, Ranked]:
         """Return the plan that was chosen, the view that the answer is true in, and the answer."""
         view = self.generation.view
         plan = self._plan(view)
@@ -75,37 +84,43 @@ class Search:
             answer = self._graph(plan)
             if answer is not None:
                 return plan, *answer
-        self.deadline.check()
-        view = self.generation.view
-        slots = self._taking_part(view)
-        return plan, view, self._rank(view, self._scan(view, slots))
+            self.deadline.check()
+            view = self.generation.view
+        slots = self._taking_part(view, 0)
+        return plan, view, self._rank(view, *_matrix(self._scan(view, slots)))
 
     def _plan(self, view: View) -> Plan:
-        matching = None
-        if self.filter is not None:
-            matching = len(self.generation.metadata_index.matching(self.filter, view.count))
         generation = self.generation
         return choose(
             Statistics(
                 live=generation.live_count,
                 graph_rows=generation.graphed if generation.has_graph else 0,
-                matching=matching,
+                matching=None if self.filter is None else len(self._matching(view)),
                 dimension=self.queries.shape[1],
             ),
             self.top_k,
             self.ef_search,
         )
 
+    def _matching(self, view: View) -> BitMap:
+        """Return what matches the filter in this view; evaluated once a view."""
+        if self._evaluated is None or self._evaluated[0] is not view:
+            assert self.filter is not None  # noqa: S101 - callers ask only then
+            bitmap = self.generation.metadata_index.matching(self.filter, view.count)
+            self._evaluated = (view, bitmap)
+        return self._evaluated[1]
+
     # --- Exact scans ------------------------------------------------------------------------------
 
-    def _taking_part(self, view: View, start: int = 0) -> SlotArray:
+    def _taking_part(self, view: View, start: int) -> SlotArray:
         """Return the live slots from ``start`` on that match the filter, ascending."""
+        if start >= view.count:
+            return _NO_SLOTS
         if self.filter is None:
             return view.live_range(start, view.count)
-        bitmap = self.generation.metadata_index.matching(self.filter, view.count)
-        slots = np.asarray(bitmap.to_array(), dtype=np.intp)
-        slots = slots[np.searchsorted(slots, start) : np.searchsorted(slots, view.count)]
-        return slots[view.live(slots)]
+        matching = np.frombuffer(self._matching(view).to_array(), dtype=np.uint32)
+        slots = matching[np.searchsorted(matching, start) : np.searchsorted(matching, view.count)]
+        return slots[view.live(slots)].astype(np.intp)
 
     def _scan(self, view: View, slots: SlotArray) -> list[SlotArray]:
         """Return for each query the slots among these that can be its nearest."""
@@ -144,66 +159,91 @@ class Search:
 
     # --- Graph searches ---------------------------------------------------------------------------
 
-    def _graph(self, plan: GraphSearch | OverfetchedSearch) -> tuple[View, list[Ranked]] | None:
+    def _graph(self, plan: GraphSearch | OverfetchedSearch) -> tuple[View, Ranked] | None:
         """Search the graph, wider until top_k take part; None when an exact scan is due."""
         breadth = plan.breadth
         while True:
             self.deadline.check()
             found = self.generation.search(self.queries, breadth, self.threads)
-            pending = self._taking_part(found.view, found.graphed)
-            kept = self._keep(found)
-            if all(len(slots) >= self.top_k for slots in kept):
-                nearest = self._scan(found.view, pending)
-                both = [np.concatenate(pair) for pair in zip(kept, nearest, strict=True)]
-                return found.view, self._rank(found.view, both)
+            view = found.view
+            pending = self._taking_part(view, found.graphed)
+            alive = view.live(found.slots)
+            if self.filter is None and not len(pending) and alive.all():
+                # The steady state of an unfiltered index: nothing to choose among, one matrix.
+                if found.slots.shape[1] >= self.top_k:
+                    slots = found.slots[:, : self.top_k + _SPARE]
+                    return view, self._rank(view, slots, None)
+            else:
+                kept = self._keep(found, alive)
+                if min(map(len, kept)) >= self.top_k:
+                    if len(pending):
+                        nearest = self._scan(view, pending)
+                        kept = [np.concatenate(pair) for pair in zip(kept, nearest, strict=True)]
+                    return view, self._rank(view, *_matrix(kept))
             if found.slots.shape[1] < breadth or breadth >= found.graphed // _WIDEN:
                 return None
             breadth *= _WIDEN
 
-    def _keep(self, found: Found) -> list[SlotArray]:
+    def _keep(self, found: Found, alive: npt.NDArray[np.bool_]) -> list[SlotArray]:
         """Return for each query the found slots that are live and match, nearest first."""
-        alive = found.view.live(found.slots)
         wanted = self.top_k + _SPARE
         if self.filter is None:
-            if alive.all():
-                return list(found.slots[:, :wanted])
             return [row[keep][:wanted] for row, keep in zip(found.slots, alive, strict=True)]
-        matching = self.generation.metadata_index.matching(self.filter, found.view.count)
-        kept = []
-        for row, keep in zip(found.slots, alive, strict=True):
-            slots = [slot for slot in row[keep].tolist() if slot in matching]
-            kept.append(np.array(slots[:wanted], dtype=np.intp))
-        return kept
+        matching = self._matching(found.view)
+        return [
+            np.array(
+                list(islice((slot for slot in row[keep].tolist() if slot in matching), wanted)),
+                dtype=np.intp,
+            )
+            for row, keep in zip(found.slots, alive, strict=True)
+        ]
 
     # --- Ranking ----------------------------------------------------------------------------------
 
-    def _rank(self, view: View, candidates: Sequence[SlotArray]) -> list[Ranked]:
-        """Score candidates exactly and return them by distance, cut after top_k and its equals."""
-        widths = [len(slots) for slots in candidates]
-        width = max(widths, default=0)
-        if not width:
-            empty = np.empty(0)
-            return [Ranked(empty.astype(np.intp), empty) for _ in candidates]
-        ranked: list[Ranked] = []
-        per_block = max(1, _BLOCK_FLOATS // (width * self.queries.shape[1]))
-        for first in range(0, len(candidates), per_block):
-            block = candidates[first : first + per_block]
-            slots = _matrix(block, width)
-            scores = self._score(view, slots, self.queries[first : first + len(block)])
-            for row, score, count in zip(slots, scores, widths[first:], strict=False):
-                ranked.append(_cut(row[:count], score[:count], self.top_k))
-        return ranked
+    def _rank(self, view: View, slots: SlotArray, valid: npt.NDArray[np.bool_] | None) -> Ranked:
+        """Score candidates exactly and return them by distance, cut after top_k and its equals.
 
-    def _score(self, view: View, slots: SlotArray, queries: Float32Array) -> Float64Array:
+        Args:
+            view: Whose slots they are.
+            slots: intp, shape (q, c): candidates of each query.
+            valid: bool, shape (q, c): which of them count; None means all.
+        """
+        scores = self._scores(view, slots)
+        if valid is not None:
+            scores[~valid] = np.inf
+        order = scores.argsort(axis=1, kind="stable")
+        each = _positions(len(scores))
+        scores = scores[each, order]
+        width = min(self.top_k, scores.shape[1])
+        while width < scores.shape[1] and (scores[:, width] == scores[:, self.top_k - 1]).any():
+            width += 1
+        scores, order = scores[:, :width], order[:, :width]
+        kept = np.ones(scores.shape, dtype=np.bool_) if valid is None else valid[each, order]
+        ties = bool((scores[:, 1:] == scores[:, :-1]).any())
+        return Ranked(slots[each, order], scores, kept, ties)
+
+    def _scores(self, view: View, slots: SlotArray) -> Float64Array:
         """Return exact distances, float64 of shape (q, c), of each query to its own slots."""
-        per_block = max(1, _BLOCK_FLOATS // (len(slots) * queries.shape[1]))
-        if slots.shape[1] <= per_block:
-            return self.generation.metric.score(view.rows[slots], queries)
-        parts = [
-            self.generation.metric.score(view.rows[slots[:, start : start + per_block]], queries)
-            for start in range(0, slots.shape[1], per_block)
-        ]
-        return np.concatenate(parts, axis=1)
+        score = self.generation.metric.score
+        if slots.size * self.queries.shape[1] <= _BLOCK_FLOATS:
+            return score(view.rows[slots], view.squared_norms[slots], self.queries)
+        result = np.empty(slots.shape, dtype=np.float64)
+        columns = max(1, _BLOCK_FLOATS // self.queries.shape[1])
+        for position, query in enumerate(self.queries):
+            for start in range(0, slots.shape[1], columns):
+                part = slots[position : position + 1, start : start + columns]
+                result[position, start : start + columns] = score(
+                    view.rows[part], view.squared_norms[part], query[None, :]
+                )
+        return result
+
+
+_NO_SLOTS: SlotArray = np.empty(0, dtype=np.intp)
+
+
+def _positions(count: int) -> npt.NDArray[np.intp]:
+    """Return 0 … count - 1 as a column, to take from each row its own entries."""
+    return np.arange(count)[:, None]
 
 
 def _near(approximate: Float32Array, k: int, error: float) -> npt.NDArray[np.intp]:
@@ -218,20 +258,13 @@ def _near(approximate: Float32Array, k: int, error: float) -> npt.NDArray[np.int
     return np.flatnonzero(approximate <= limit)
 
 
-def _matrix(rows: Sequence[SlotArray], width: int) -> SlotArray:
-    """Return rows of different lengths as one matrix; what is missing repeats slot 0."""
-    if all(len(row) == width for row in rows):
-        return np.stack(rows)
+def _matrix(rows: Sequence[SlotArray]) -> tuple[SlotArray, npt.NDArray[np.bool_] | None]:
+    """Return rows of different lengths as one matrix, and which of its entries count."""
+    lengths = np.array([len(row) for row in rows])
+    width = int(lengths.max())
+    if (lengths == width).all():
+        return np.stack(rows), None
     matrix = np.zeros((len(rows), width), dtype=np.intp)
     for target, row in zip(matrix, rows, strict=True):
         target[: len(row)] = row
-    return matrix
-
-
-def _cut(slots: SlotArray, scores: Float64Array, top_k: int) -> Ranked:
-    """Return slots and scores by ascending score: top_k, and those that equal the last of them."""
-    order = np.argsort(scores, kind="stable")
-    if len(order) > top_k:
-        last = scores[order[top_k - 1]]
-        order = order[: int(np.searchsorted(scores[order], last, side="right"))]
-    return Ranked(slots[order], scores[order])
+    return matrix, np.arange(width) < lengths[:, None]
