@@ -1,6 +1,7 @@
 """Every error that crosses the contract, as one tree and one table.
 
-The engine raises a leaf, the gRPC floor and the REST edge render it, the client raises the same leaf.
+The engine raises a leaf, the gRPC floor and the REST edge render it, the client raises the same
+leaf.
 
 Rules of this file:
 
@@ -244,7 +245,9 @@ class VectorBucketNotEmpty(Conflict):
     @classmethod
     def of(cls, bucket: str) -> Self:
         """Return this error about the bucket."""
-        return cls(f"bucket {bucket!r} still holds indexes; delete them first", details={"bucket": bucket})
+        return cls(
+            f"bucket {bucket!r} still holds indexes; delete them first", details={"bucket": bucket}
+        )
 
 
 class VectorBucketIndexAlreadyExist(Conflict):

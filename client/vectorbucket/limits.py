@@ -3,9 +3,9 @@
 Rules of this file:
 
 - It imports nothing outside the standard library.
-- A limit's docstring says what is limited, in which unit, and where the number comes from. "OSS" means
-  the documented limit of OSS Vectors (service pages of March 2026 unless said otherwise); "ours" means
-  that this project chose it, and why.
+- A limit's docstring says what is limited, in which unit, and where the number comes from. "OSS"
+  means the documented limit of OSS Vectors (service pages of March 2026 unless said otherwise);
+  "ours" means that this project chose it, and why.
 - *Physical* limits hold in every profile: lifting them would break something. *Policy* limits are
   lifted by the profile ``unlimited``. Each one can also be set by itself.
 """
@@ -17,6 +17,17 @@ from enum import Enum
 
 UNBOUNDED = 2**31 - 1
 """What a lifted limit becomes: the largest number that the contract's int32 fields can say."""
+
+INTEGER_MAX = 2**53
+"""Up to here every integer is a double of its own; beyond, some become their neighbours, so they
+are refused. Source: IEEE 754 binary64."""
+
+FILTER_LEVELS_CEILING = 64
+"""What ``filter_levels_max`` may be set to: filters are parsed, printed and evaluated by recursion,
+a few frames of the interpreter's 1,000 a level."""
+
+TOKEN_FRAME_BYTES = 64
+"""What a page token may hold beside the name or key after which the next page begins."""
 
 
 class MetadataTypes(Enum):
@@ -78,15 +89,15 @@ class Limits:
     """Policy. Vectors a query may ask for. Source: OSS, pages of March 2026."""
 
     query_hits_max: int = 100_000
-    """Physical. Queries × top_k in one QueryVectorsBatch. Source: ours; about 100 MB of hits with large
-    keys is as much as one call should hold in memory."""
+    """Physical. Queries × top_k in one QueryVectorsBatch. Source: ours; about 100 MB of hits with
+    large keys is as much as one call should hold in memory."""
 
     metadata_bytes_max: int = 40 * 1024
     """Policy. Bytes of a vector's metadata in all: compact JSON in UTF-8. Source: OSS."""
 
     metadata_field_bytes_max: int = 2 * 1024
-    """Policy. Bytes of one filterable field, name and value: compact JSON in UTF-8. Source: OSS, concept
-    page."""
+    """Policy. Bytes of one filterable field, name and value: compact JSON in UTF-8. Source: OSS,
+    concept page."""
 
     metadata_fields_max: int = 10
     """Policy. Fields of a vector's metadata, filterable or not. Source: OSS, concept page."""
@@ -107,7 +118,7 @@ class Limits:
     """Physical. Bytes of a filter printed back as compact JSON. Source: OSS."""
 
     filter_operands_max: int = 1024
-    """Physical. Leaf operands of a filter; each element of a list counts. Source: OSS, "1024 items"."""
+    """Physical. Leaf operands of a filter; each element of a list counts. Source: OSS ("items")."""
 
     filter_levels_max: int = 8
     """Physical. Depth of nested $and and $or; the outermost is level 1. Source: OSS."""
@@ -122,15 +133,15 @@ class Limits:
     """Physical. Characters of an index's name. Source: OSS."""
 
     index_name_punctuation: bool = False
-    """Policy. Whether an index's name may hold ``-``, ``_`` and ``.`` inside. Source: OSS says no."""
+    """Policy. Whether an index's name may hold ``-``, ``_`` and ``.`` inside. Source: OSS: no."""
 
     message_bytes_max: int = 64 * 1024 * 1024
-    """Physical. Bytes of one gRPC message that the server takes. Source: ours; the largest legal batch, 500 ×
-    4,096 numbers with keys and metadata, is about 29 MB."""
+    """Physical. Bytes of one gRPC message that the server takes. Source: ours; the largest legal
+    batch, 500 × 4,096 numbers with keys and metadata, is about 29 MB."""
 
     page_bytes_max: int = 3_500_000
-    """Physical. Bytes after which a page or a stream message ends. Source: ours; gRPC libraries refuse
-    messages over 4 MiB unless told otherwise."""
+    """Physical. Bytes after which a page or a stream message ends. Source: ours; gRPC libraries
+    refuse messages over 4 MiB unless told otherwise."""
 
     index_token_bytes_max: int = 512
     """Physical. Bytes of a page token of ListVectorIndexes. Source: OSS."""
@@ -142,22 +153,44 @@ class Limits:
     """Physical. Bytes of a PutVectors stream's id. Source: ours; a UUID has 36."""
 
     def __post_init__(self) -> None:
-        """Check that every number is positive and that the limits fit each other."""
+        """Check that every number is in range and that the limits fit each other."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if type(value) is int and value < 1:
-                raise ValueError(f"limit {field.name} is {value}; it must be 1 or more")
-        for default, maximum in (
-            ("list_buckets_default", "list_buckets_max"),
-            ("list_indexes_default", "list_indexes_max"),
-            ("list_vectors_default", "list_vectors_max"),
-            ("bucket_name_min", "bucket_name_max"),
-        ):
-            if getattr(self, default) > getattr(self, maximum):
-                raise ValueError(
-                    f"limit {default} is {getattr(self, default)}; {maximum} is "
-                    f"{getattr(self, maximum)} and must not be less"
-                )
+            if type(value) is int and not 1 <= value <= UNBOUNDED:
+                raise ValueError(f"limit {field.name} is {value}; it must be 1 to {UNBOUNDED}")
+        for smaller, larger in _ORDERED:
+            self._check_order(smaller, getattr(self, smaller), larger)
+        # A page token holds a name or key in base64, and its frame.
+        for name, token in _TOKENS:
+            encoded = (getattr(self, name) + 2) // 3 * 4 + TOKEN_FRAME_BYTES
+            self._check_order(f"{name}, in a page token,", encoded, token)
+        if self.filter_levels_max > FILTER_LEVELS_CEILING:
+            raise ValueError(
+                f"limit filter_levels_max is {self.filter_levels_max}; it must be at most "
+                f"{FILTER_LEVELS_CEILING}"
+            )
+
+    def _check_order(self, smaller: str, value: int, larger: str) -> None:
+        limit = getattr(self, larger)
+        if value > limit:
+            raise ValueError(
+                f"limit {smaller} is {value}; {larger} is {limit} and must not be less"
+            )
+
+
+_ORDERED = (
+    ("list_buckets_default", "list_buckets_max"),
+    ("list_indexes_default", "list_indexes_max"),
+    ("list_vectors_default", "list_vectors_max"),
+    ("bucket_name_min", "bucket_name_max"),
+)
+"""Pairs of limits of which the first must not exceed the second."""
+
+_TOKENS = (
+    ("key_bytes_max", "vector_token_bytes_max"),
+    ("index_name_max", "index_token_bytes_max"),
+)
+"""What a page token must be able to hold, and the limit of the token."""
 
 
 OSS = Limits()
@@ -182,9 +215,7 @@ UNLIMITED = replace(
 PROFILES = {"oss": OSS, "unlimited": UNLIMITED}
 """Profile by name."""
 
-# Relations that other files rely on: a page token holds a key and its frame in base64, and a message
-# holds the largest legal vector many times.
-assert OSS.key_bytes_max * 4 // 3 + 64 < OSS.vector_token_bytes_max  # noqa: S101
-assert OSS.index_name_max * 4 // 3 + 64 < OSS.index_token_bytes_max  # noqa: S101
+# A message holds the largest legal batch of vectors, and no page is over gRPC's own limit of 4 MiB.
+# Both can be set otherwise, so these are relations of this profile only.
 assert OSS.dimension_max * 4 * OSS.put_vectors_max < OSS.message_bytes_max  # noqa: S101
 assert OSS.page_bytes_max < 4 * 1024 * 1024  # noqa: S101

@@ -1,8 +1,8 @@
 """The values that the floors hand each other: buckets, indexes, batches, queries, hits, pages.
 
-Rules of this file: frozen values, no I/O, no knowledge of protobuf, HTTP or disk. A value checks its own
-invariants when it is made (a broken one is a bug of this program, so it raises ValueError, not an error
-of the contract).
+Rules of this file: frozen values, no I/O, no knowledge of protobuf, HTTP or disk. A value checks
+its own invariants when it is made (a broken one is a bug of this program, so it raises ValueError,
+not an error of the contract).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Index:
     created_ms: int = 0
     """Milliseconds since the Unix epoch, UTC."""
     index_id: int = 0
-    """Given by the engine, never reused: an index made again under the same name has another one."""
+    """Given by the engine, never reused: an index made again under its name has another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,9 @@ class VectorBatch:
     def __post_init__(self) -> None:
         """Check the columns against each other."""
         if self.data.dtype != np.float32 or self.data.ndim != 2:  # noqa: PLR2004 - a matrix
-            raise ValueError(f"data is {self.data.dtype} of {self.data.ndim} axes, not a float32 matrix")
+            raise ValueError(
+                f"data is {self.data.dtype} of {self.data.ndim} axes, not a float32 matrix"
+            )
         if not self.data.flags.c_contiguous:
             raise ValueError("data is not C-contiguous")
         if not len(self.keys) == self.data.shape[0] == len(self.metadata):
@@ -156,7 +158,8 @@ class Segment:
     def holds(self, key: bytes) -> bool:
         """Return whether the key (UTF-8) belongs to this segment.
 
-        Source: oss-vectors-api, section 3.14; CRC-32 puts the key of the SDKs' test where it expects it.
+        Source: oss-vectors-api, section 3.14; CRC-32 puts the key of the SDKs' own test where that
+        test expects it.
         """
         return self.count == 1 or zlib.crc32(key) % self.count == self.position
 

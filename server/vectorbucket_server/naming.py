@@ -1,7 +1,8 @@
 """What a legal name is: of a bucket, an index, a vector's key, a metadata field, a stream.
 
-Rules of this file: pure checks that return nothing and raise the contract's error, which names the thing, the
-value and the rule. Long or unprintable values are shown shortened and escaped.
+Rules of this file: pure checks that return nothing and raise the contract's error, which names the
+thing, the value and the rule. Long or unprintable values are shown shortened and escaped. A name is
+Unicode text: half of a surrogate pair, which JSON can spell, is refused and never stored.
 
 Source: oss-vectors-api, sections 0 and 4.1.
 """
@@ -28,6 +29,21 @@ def shown(value: str) -> str:
     return f"{value[:_SHOWN_CHARACTERS]!r}… ({len(value)} characters)"
 
 
+def check_text(value: str, field: str) -> None:
+    """Raise VectorIndexParameterInvalid unless a string is Unicode text.
+
+    Args:
+        value: The string.
+        field: Its path in the request, for the message.
+    """
+    if value.isascii():
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _invalid(field, f"{field} {shown(value)} is no Unicode text", value) from None
+
+
 def check_bucket_name(name: str, limits: Limits) -> None:
     """Raise InvalidVectorBucketName unless the name is legal."""
     if not name:
@@ -37,12 +53,14 @@ def check_bucket_name(name: str, limits: Limits) -> None:
             f"bucket {shown(name)} has {len(name)} characters; a name has "
             f"{limits.bucket_name_min} to {limits.bucket_name_max}",
             field="bucket",
+            details={"value": _fact(name), "limit": str(limits.bucket_name_max)},
         )
     if not _BUCKET.fullmatch(name):
         raise InvalidVectorBucketName(
             f"bucket {shown(name)} is no legal name: lower-case letters, digits and hyphens, first "
             "and last a letter or a digit",
             field="bucket",
+            details={"value": _fact(name)},
         )
 
 
@@ -50,19 +68,15 @@ def check_index_name(name: str, limits: Limits) -> None:
     """Raise VectorIndexParameterInvalid unless the name is legal under the limits' profile."""
     if not name:
         raise VectorIndexParameterInvalid("index_name is empty", field="index_name")
-    if len(name) > limits.index_name_max:
-        raise VectorIndexParameterInvalid(
-            f"index_name {shown(name)} has {len(name)} characters; the limit is "
-            f"{limits.index_name_max}",
-            field="index_name",
-        )
+    limit = limits.index_name_max
+    if len(name) > limit:
+        problem = f"index_name {shown(name)} has {len(name)} characters; the limit is {limit}"
+        raise _invalid("index_name", problem, name, limit)
     lenient = limits.index_name_punctuation
     if not (_INDEX_LENIENT if lenient else _INDEX_STRICT).fullmatch(name):
-        inside = ", and '-', '_' or '.' inside" if lenient else ""
-        raise VectorIndexParameterInvalid(
-            f"index_name {shown(name)} is no legal name: letters and digits, first a letter{inside}",
-            field="index_name",
-        )
+        inside = "; '-', '_' and '.' inside" if lenient else ""
+        rule = f"letters and digits, first a letter{inside}"
+        raise _invalid("index_name", f"index_name {shown(name)} is no legal name: {rule}", name)
 
 
 def check_key(key: str, field: str, limits: Limits) -> None:
@@ -73,15 +87,11 @@ def check_key(key: str, field: str, limits: Limits) -> None:
         field: The path of the key in the request, as ``vectors[3].key``, for the message.
         limits: The limits in force.
     """
-    # A key has at most as many characters as bytes, so short ones need no encoding.
-    if 0 < len(key) <= limits.key_bytes_max // 4:
-        return
-    size = len(key.encode())
-    if not 1 <= size <= limits.key_bytes_max:
-        raise VectorIndexParameterInvalid(
-            f"{field} {shown(key)} has {size} bytes; a key has 1 to {limits.key_bytes_max}",
-            field=field,
-        )
+    check_text(key, field)
+    size, limit = len(key.encode()), limits.key_bytes_max
+    if not 1 <= size <= limit:
+        problem = f"{field} {shown(key)} has {size} bytes; a key has 1 to {limit}"
+        raise _invalid(field, problem, key, limit)
 
 
 def check_metadata_key(name: str, field: str, limits: Limits) -> None:
@@ -95,50 +105,64 @@ def check_metadata_key(name: str, field: str, limits: Limits) -> None:
     if not name:
         raise VectorIndexParameterInvalid(f"{field} has a field with an empty name", field=field)
     if name.startswith("$"):
-        raise VectorIndexParameterInvalid(
-            f"{field} has a field named {shown(name)}; names do not start with '$'", field=field
-        )
-    size = len(name.encode())
-    if size > limits.metadata_key_bytes_max:
-        raise VectorIndexParameterInvalid(
-            f"{field} has a field name {shown(name)} of {size} bytes; the limit is "
-            f"{limits.metadata_key_bytes_max}",
-            field=field,
-        )
+        problem = f"{field} has a field named {shown(name)}; names do not start with '$'"
+        raise _invalid(field, problem, name)
+    check_text(name, field)
+    size, limit = len(name.encode()), limits.metadata_key_bytes_max
+    if size > limit:
+        problem = f"{field} has a field name {shown(name)} of {size} bytes; the limit is {limit}"
+        raise _invalid(field, problem, name, limit)
 
 
 def check_non_filterable_keys(names: Sequence[str], limits: Limits) -> None:
-    """Raise VectorIndexParameterInvalid unless these can be an index's non-filterable metadata keys."""
+    """Raise VectorIndexParameterInvalid unless an index's non-filterable keys can be these."""
     field = "metadata.non_filterable_metadata_keys"
-    if len(names) > limits.non_filterable_keys_max:
+    limit = limits.non_filterable_keys_max
+    if len(names) > limit:
         raise VectorIndexParameterInvalid(
-            f"{field} has {len(names)} names; the limit is {limits.non_filterable_keys_max}",
+            f"{field} has {len(names)} names; the limit is {limit}",
             field=field,
+            details={"value": str(len(names)), "limit": str(limit)},
         )
+    seen: set[str] = set()
     for position, name in enumerate(names):
         place = f"{field}[{position}]"
-        if len(name.encode()) > limits.non_filterable_key_bytes_max:
-            raise VectorIndexParameterInvalid(
-                f"{place} {shown(name)} has {len(name.encode())} bytes; the limit is "
-                f"{limits.non_filterable_key_bytes_max}",
-                field=place,
-            )
-        if not _NON_FILTERABLE.fullmatch(name):
-            raise VectorIndexParameterInvalid(
-                f"{place} {shown(name)} is no legal name: letters, digits and '_', first a letter or '_'",
-                field=place,
-            )
-        if name in names[:position]:
-            raise VectorIndexParameterInvalid(
-                f"{place} {shown(name)} stands twice", field=place
-            )
+        _check_non_filterable_key(name, place, limits)
+        if name in seen:
+            raise _invalid(place, f"{place} {shown(name)} stands twice", name)
+        seen.add(name)
+
+
+def _check_non_filterable_key(name: str, field: str, limits: Limits) -> None:
+    if not _NON_FILTERABLE.fullmatch(name):
+        rule = "letters, digits and '_', first a letter or '_'"
+        raise _invalid(field, f"{field} {shown(name)} is no legal name: {rule}", name)
+    # A legal name is ASCII, so its characters are its bytes.
+    limit = limits.non_filterable_key_bytes_max
+    if len(name) > limit:
+        problem = f"{field} {shown(name)} has {len(name)} bytes; the limit is {limit}"
+        raise _invalid(field, problem, name, limit)
 
 
 def check_stream_id(stream_id: str, limits: Limits) -> None:
     """Raise VectorIndexParameterInvalid unless this can name a PutVectors stream."""
-    size = len(stream_id.encode())
-    if not 1 <= size <= limits.stream_id_bytes_max:
-        raise VectorIndexParameterInvalid(
-            f"stream_id {shown(stream_id)} has {size} bytes; it has 1 to {limits.stream_id_bytes_max}",
-            field="stream_id",
-        )
+    check_text(stream_id, "stream_id")
+    size, limit = len(stream_id.encode()), limits.stream_id_bytes_max
+    if not 1 <= size <= limit:
+        problem = f"stream_id {shown(stream_id)} has {size} bytes; it has 1 to {limit}"
+        raise _invalid("stream_id", problem, stream_id, limit)
+
+
+def _invalid(
+    field: str, problem: str, value: str, limit: int | None = None
+) -> VectorIndexParameterInvalid:
+    """Return the error about a name, with its value and limit as facts of their own."""
+    details = {"value": _fact(value)}
+    if limit is not None:
+        details["limit"] = str(limit)
+    return VectorIndexParameterInvalid(problem, field=field, details=details)
+
+
+def _fact(value: str) -> str:
+    """Return a name as a fact for programs: as it is, if it is short and printable."""
+    return value if len(value) <= _SHOWN_CHARACTERS and value.isprintable() else shown(value)
