@@ -1,5 +1,6 @@
-"""The vectorbucket server: floors from settings down to the engines, as server/ARCHITECTURE.md
-draws them.
+"""The vectorbucket server: floors from settings down to the engines.
+
+server/ARCHITECTURE.md draws them.
 
 Rules of this package: an arrow points to a lower floor or stays within its package; nothing here
 imports the client's private modules.

@@ -1,0 +1,138 @@
+"""Log lines: one for each call, and those of the libraries, all in one form on one stream.
+
+Rules of this file: the names of a call's fields stand in CallRecord and nowhere else; no vector, no
+metadata and no credential is ever a field; nothing here is a global, except what the standard
+library itself keeps (``route_standard_logging``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TextIO, TypeAlias
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
+
+Log: TypeAlias = FilteringBoundLogger
+"""Where lines go: ``log.info("what happened", field=value)``."""
+
+LogFormat = Literal["json", "console"]
+"""``json``: one object a line, for machines. ``console``: coloured where it can be, for people."""
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+"""The least severe lines that are written."""
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """What is known of one call: the fields of its log line, in their order.
+
+    Servicers fill in what they learn; what stayed empty is left out of the line.
+    """
+
+    request_id: str
+    """24 hexadecimal digits, as the caller was told."""
+    method: str
+    """The RPC's name, as ``QueryVectors``."""
+    bucket: str = ""
+    index_name: str = ""
+    batch_count: int = 0
+    """Messages of a put stream that were answered."""
+    rejected_batch_count: int = 0
+    """How many of them with an error."""
+    vector_count: int = 0
+    """Vectors stored, deleted or returned, or hits found."""
+    query_count: int = 0
+    request_bytes: int = 0
+    """Bytes of all request messages, as they arrived."""
+    plan: str = ""
+    """How the engine ran the query."""
+    code: str = ""
+    """The gRPC status code, as ``NOT_FOUND``."""
+    reason: str = ""
+    """The OSS code of the error."""
+    message: str = ""
+    """The error in words, as the caller was told."""
+    latency_ms: float = 0.0
+    """From the first line of our code to the last; of a stream, its whole life."""
+
+
+CALL_FIELDS = tuple(field.name for field in fields(CallRecord))
+"""The names of a call's fields."""
+
+SILENT_WHEN_EMPTY = frozenset(CALL_FIELDS) - {"request_id", "method", "request_bytes", "code"}
+"""Fields that are left out of a line when they are empty or zero."""
+
+
+def call_fields(record: CallRecord) -> dict[str, str | int | float]:
+    """Return the fields of a call's log line."""
+    line = {}
+    for name in CALL_FIELDS:
+        value = getattr(record, name)
+        if value or name not in SILENT_WHEN_EMPTY:
+            line[name] = value
+    return line
+
+
+def make_logger(form: LogFormat, level: LogLevel, stream: TextIO) -> Log:
+    """Return a logger that writes lines of a form, at least as severe as a level, to a stream."""
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(stream),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *_rendering(form, stream),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+    )
+    # The lazy proxy would build a logger for every line; bind() builds it once.
+    bound: Log = logger.bind()
+    return bound
+
+
+def route_standard_logging(form: LogFormat, level: LogLevel, stream: TextIO) -> None:
+    """Send what libraries log through the standard library to a stream, in the same form.
+
+    For the server's process only: it replaces the handlers of the root logger. Libraries are heard
+    from ``warning`` on, even when the server itself says more.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.processors.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_rendering(form, stream),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
+
+
+def _rendering(form: LogFormat, stream: TextIO) -> list[Processor]:
+    """Return the processors that turn an event into a line of text."""
+    if form == "json":
+        return [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=_json),
+        ]
+    # Not the renderer's own default: it prints local variables, and those hold vectors.
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    ]
+
+
+def _json(event: EventDict, *, default: Callable[[Any], Any], **_unused: object) -> str:
+    """Return an event as compact JSON; what JSON has no word for, as ``default`` says."""
+    return msgspec.json.encode(event, enc_hook=default).decode()

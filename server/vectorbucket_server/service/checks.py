@@ -1,0 +1,215 @@
+"""What a request may ask: its limits, checked once, at the edge, before the engine sees it.
+
+Rules of this file: a check returns what it found legal, or raises; an error names the field, the
+value and the limit; what names are legal is naming.py's, what vectors are legal is
+vector_checks.py's.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.struct_pb2 import Struct
+
+from vectorbucket.errors import InvalidArgument, VectorBucketError, VectorIndexParameterInvalid
+from vectorbucket.limits import Limits
+from vectorbucket.v1 import index_pb2, vector_pb2
+from vectorbucket_server.model import DistanceMetric, Segment
+from vectorbucket_server.naming import check_non_filterable_keys
+from vectorbucket_server.service.convert import METRICS
+
+FILTER_EXPANSION_MAX = 32
+"""How many times larger than its JSON a filter can be as a Struct: ``1,`` takes 11 bytes there, a
+nested ``[]`` 8. Filters beyond that are refused before they are made into Python objects."""
+
+
+def refused(
+    field: str,
+    message: str,
+    *,
+    value: object = None,
+    limit: object = None,
+    error: type[VectorBucketError] = VectorIndexParameterInvalid,
+) -> VectorBucketError:
+    """Return an error about a field, with the value and the limit as facts of their own.
+
+    Args:
+        field: The field's path in the request.
+        message: What is wrong: the thing, the value, the limit.
+        value: The value, where it is short.
+        limit: The limit that it breaks.
+        error: The leaf.
+    """
+    facts = {"value": value, "limit": limit}
+    details = {name: str(fact) for name, fact in facts.items() if fact is not None}
+    return error(message, field=field, details=details)
+
+
+def check_count(field: str, count: int, count_max: int) -> None:
+    """Raise VectorIndexParameterInvalid unless a repeated field has 1 to ``count_max`` elements."""
+    if not 1 <= count <= count_max:
+        raise refused(
+            field,
+            f"{field} has {count} elements; there must be 1 to {count_max}",
+            value=count,
+            limit=count_max,
+        )
+
+
+def check_page_size(
+    field: str,
+    value: int,
+    *,
+    default: int,
+    maximum: int,
+    error: type[VectorBucketError] = VectorIndexParameterInvalid,
+) -> int:
+    """Return how many items a page may hold; 0 asks for the default.
+
+    Raises:
+        VectorIndexParameterInvalid: (or ``error``) It is negative or over the maximum.
+    """
+    if value == 0:
+        return default
+    if not 1 <= value <= maximum:
+        raise refused(
+            field,
+            f"{field} is {value}; it must be 1 to {maximum}, or 0 for {default}",
+            value=value,
+            limit=maximum,
+            error=error,
+        )
+    return value
+
+
+def check_bucket_page_size(value: int, limits: Limits) -> int:
+    """Return how many buckets a page may hold; see check_page_size."""
+    return check_page_size(
+        "max_keys",
+        value,
+        default=limits.list_buckets_default,
+        maximum=limits.list_buckets_max,
+        error=InvalidArgument,
+    )
+
+
+def check_segment(count: int, position: int, limits: Limits) -> Segment:
+    """Return the segment that a listing asks for; a count of 0 means 1.
+
+    Raises:
+        VectorIndexParameterInvalid: The count is out of range, or the position not below it.
+    """
+    if not 0 <= count <= limits.segments_max:
+        raise refused(
+            "segment_count",
+            f"segment_count is {count}; it must be 1 to {limits.segments_max}",
+            value=count,
+            limit=limits.segments_max,
+        )
+    count = count or 1
+    if not 0 <= position < count:
+        raise refused(
+            "segment_index",
+            f"segment_index is {position}; it must be 0 to {count - 1}, less than segment_count",
+            value=position,
+            limit=count - 1,
+        )
+    return Segment(position, count)
+
+
+def check_dimension(dimension: int, limits: Limits) -> int:
+    """Return the dimension of a new index."""
+    if not 1 <= dimension <= limits.dimension_max:
+        raise refused(
+            "dimension",
+            f"dimension is {dimension}; it must be 1 to {limits.dimension_max}",
+            value=dimension,
+            limit=limits.dimension_max,
+        )
+    return dimension
+
+
+def check_metric(metric: index_pb2.DistanceMetric) -> DistanceMetric:
+    """Return the metric of a new index."""
+    if metric not in METRICS:
+        raise refused(
+            "distance_metric",
+            f"distance_metric is {_enum_name(index_pb2.DistanceMetric, metric)}; it must be "
+            "DISTANCE_METRIC_EUCLIDEAN or DISTANCE_METRIC_COSINE",
+            value=int(metric),
+        )
+    return METRICS[metric]
+
+
+def check_data_type(data_type: int) -> None:
+    """Raise VectorIndexParameterInvalid unless an index can have this type of numbers."""
+    if data_type not in {index_pb2.DATA_TYPE_UNSPECIFIED, index_pb2.DATA_TYPE_FLOAT32}:
+        raise refused(
+            "data_type",
+            f"data_type is {data_type}; the only one is DATA_TYPE_FLOAT32",
+            value=int(data_type),
+        )
+
+
+def check_data_encoding(data_encoding: int) -> None:
+    """Raise VectorIndexParameterInvalid unless numbers can be answered in this form."""
+    if data_encoding not in vector_pb2.DataEncoding.values():
+        raise refused(
+            "data_encoding",
+            f"data_encoding is {data_encoding}; it must be DATA_ENCODING_FLOAT32 or "
+            "DATA_ENCODING_FLOAT32_LE",
+            value=int(data_encoding),
+        )
+
+
+def check_non_filterable(
+    configuration: index_pb2.MetadataConfiguration, limits: Limits
+) -> tuple[str, ...]:
+    """Return the names of a new index's non-filterable metadata fields."""
+    names = tuple(configuration.non_filterable_metadata_keys)
+    check_non_filterable_keys(names, limits)
+    return names
+
+
+def check_top_k(top_k: int, limits: Limits) -> int:
+    """Return how many vectors a query wants."""
+    if not 1 <= top_k <= limits.top_k_max:
+        raise refused(
+            "top_k",
+            f"top_k is {top_k}; it must be 1 to {limits.top_k_max}",
+            value=top_k,
+            limit=limits.top_k_max,
+        )
+    return top_k
+
+
+def check_query_hits(query_count: int, top_k: int, limits: Limits) -> None:
+    """Raise VectorIndexParameterInvalid if queries × top_k is more than a call may find."""
+    hits = query_count * top_k
+    if hits > limits.query_hits_max:
+        raise refused(
+            "query_vectors",
+            f"query_vectors holds {query_count} queries, at top_k {top_k} that is {hits} hits; the "
+            f"limit is {limits.query_hits_max}",
+            value=hits,
+            limit=limits.query_hits_max,
+        )
+
+
+def check_filter_size(message: Struct, limits: Limits) -> None:
+    """Raise VectorIndexParameterInvalid for a filter that is too long in any case.
+
+    The filter's parser measures what is left exactly.
+    """
+    size = message.ByteSize()
+    if size > FILTER_EXPANSION_MAX * limits.filter_bytes_max:
+        raise refused(
+            "filter",
+            f"filter has {size} bytes on the wire, too many for the limit of "
+            f"{limits.filter_bytes_max} bytes of JSON",
+            value=size,
+            limit=limits.filter_bytes_max,
+        )
+
+
+def _enum_name(enum: type[index_pb2.DistanceMetric], value: int) -> str:
+    """Return the name of an enum's value, or its number if it has none."""
+    return enum.Name(value) if value in enum.values() else str(value)

@@ -1,0 +1,110 @@
+"""The messages of a put stream, read one at a time, with a way to end the stream from outside.
+
+A worker that waits for the next message of a call cannot be woken by anything else: not by a drain,
+not by a newer stream that takes this one's place. So another thread waits for the message, and the
+worker waits for whichever comes first.
+
+Rules of this file: the next message is asked for only when it is wanted, so that a stream holds one
+message at a time; an interruption never loses an answer, because it is seen only between messages;
+the source is closed by the thread that reads it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+from vectorbucket.errors import ServiceUnavailable, VectorBucketError
+
+T = TypeVar("T")
+
+
+class Feed(Generic[T]):
+    """An iterator over a call's messages that can be interrupted."""
+
+    def __init__(self, messages: Generator[T, None, None], readers: Executor) -> None:
+        """Take over the messages.
+
+        Args:
+            messages: The source; from now on used by the readers only.
+            readers: Runs at most one read of this feed at a time.
+        """
+        self._messages = messages
+        self._readers = readers
+        self._events: SimpleQueue[Future[T | None] | VectorBucketError] = SimpleQueue()
+        self._read: Future[T | None] | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> T:
+        """Return the next message, once it is there.
+
+        Raises:
+            VectorBucketError: The interruption, if one came first.
+            grpc.RpcError: The call ended, as its own iterator says it.
+        """
+        self._read = self._readers.submit(next, self._messages, None)
+        self._read.add_done_callback(self._events.put)
+        event = self._events.get()
+        if isinstance(event, VectorBucketError):
+            raise event
+        message = event.result()
+        if message is None:
+            raise StopIteration
+        return message
+
+    def interrupt(self, error: VectorBucketError) -> None:
+        """Make the next wait for a message, or the present one, end with an error."""
+        self._events.put(error)
+
+    def close(self) -> None:
+        """Let go of the source: now, or when the read that is under way returns."""
+        if self._read is None:
+            self._messages.close()
+        else:
+            self._read.add_done_callback(lambda _read: self._messages.close())
+
+
+class Drain:
+    """The end of service: streams that wait for messages are told, new ones are refused."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun = False
+        self._watched: set[Callable[[VectorBucketError], None]] = set()
+
+    @contextmanager
+    def watch(self, interrupt: Callable[[VectorBucketError], None]) -> Iterator[None]:
+        """Call ``interrupt`` when the drain begins, if it does while the block runs.
+
+        Raises:
+            ServiceUnavailable: The drain has begun already.
+        """
+        with self._lock:
+            if self._begun:
+                raise _draining()
+            self._watched.add(interrupt)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watched.discard(interrupt)
+
+    def begin(self) -> None:
+        """Interrupt everything watched, and refuse what comes later. Idempotent."""
+        with self._lock:
+            self._begun = True
+            watched = list(self._watched)
+        for interrupt in watched:
+            interrupt(_draining())
+
+
+def _draining() -> ServiceUnavailable:
+    """Return the error of a call that the server has no more time for."""
+    return ServiceUnavailable("the server is shutting down; resume the stream when it is back")

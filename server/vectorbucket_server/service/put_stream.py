@@ -1,0 +1,172 @@
+"""PutVectors: one call, many batches, one answer each.
+
+Rules of this file: a batch's own faults are its answer and the stream goes on; everything else ends
+the stream. What is which stands here and in the comment of PutVectors in vector_service.proto, and
+nowhere else. Bucket and index are looked up again for every message, because they may have been
+deleted meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack
+
+from vectorbucket.errors import InvalidRequest, NoSuchVectorIndex
+from vectorbucket.limits import Limits
+from vectorbucket.v1 import vector_service_pb2 as messages
+from vectorbucket_server.engine.base import Deadline, Engine
+from vectorbucket_server.model import Index
+from vectorbucket_server.naming import check_stream_id, shown
+from vectorbucket_server.observability.logs import CallRecord
+from vectorbucket_server.service.batches import batch_of
+from vectorbucket_server.service.checks import refused
+from vectorbucket_server.service.feed import Drain, Feed
+from vectorbucket_server.service.resources import find_index
+from vectorbucket_server.service.status import to_status
+from vectorbucket_server.service.streams import PutStream, StreamRegistry, superseded_error
+
+
+class PutStreams:
+    """Serves PutVectors; one for a server."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        limits: Limits,
+        *,
+        registry: StreamRegistry,
+        drain: Drain,
+        readers: Executor,
+    ) -> None:
+        """Take what streams are served with.
+
+        Args:
+            engine: Stores the batches.
+            limits: What callers are held to.
+            registry: Knows which stream is the current one of its id.
+            drain: Ends streams when the server stops.
+            readers: Waits for the next message of each stream.
+        """
+        self.engine = engine
+        self.limits = limits
+        self.registry = registry
+        self._drain = drain
+        self._readers = readers
+
+    def answers(
+        self,
+        requests: Generator[messages.PutVectorsRequest, None, None],
+        deadline: Deadline,
+        record: CallRecord,
+    ) -> Iterator[messages.PutVectorsResponse]:
+        """Yield the answer to each message, in order, once it is durable or rejected.
+
+        Args:
+            requests: The call's messages.
+            deadline: Over when the call is.
+            record: The call's log record.
+
+        Raises:
+            VectorBucketError: What ends the stream.
+        """
+        feed = Feed(requests, self._readers)
+        with ExitStack() as stack:
+            stack.callback(feed.close)
+            stack.enter_context(self._drain.watch(feed.interrupt))
+            call: _PutCall | None = None
+            for request in feed:
+                if call is None:
+                    call = _PutCall(self, request, feed, deadline, record)
+                    stack.callback(call.stream.close)
+                yield call.answer(request)
+                # An idle stream must not keep its last message.
+                del request
+
+
+class _PutCall:
+    """One PutVectors call, from its first message on."""
+
+    def __init__(
+        self,
+        streams: PutStreams,
+        first: messages.PutVectorsRequest,
+        feed: Feed[messages.PutVectorsRequest],
+        deadline: Deadline,
+        record: CallRecord,
+    ) -> None:
+        if not first.bucket and not first.index_name:
+            raise refused("index_name", "the stream's first message names no bucket and no index")
+        self._engine = streams.engine
+        self._limits = streams.limits
+        self._bucket = first.bucket
+        self._index_name = first.index_name
+        self._stream_id = first.stream_id
+        self._deadline = deadline
+        self._record = record
+        self._last_number = 0
+        self._index = find_index(self._engine, self._limits, self._bucket, self._index_name)
+        check_stream_id(self._stream_id, self._limits)
+        self.stream: PutStream = streams.registry.open(
+            self._index.index_id,
+            self._stream_id,
+            lambda: feed.interrupt(superseded_error(first.stream_id)),
+        )
+
+    def answer(self, request: messages.PutVectorsRequest) -> messages.PutVectorsResponse:
+        """Store a batch and return the answer to it.
+
+        Raises:
+            VectorBucketError: What ends the stream.
+        """
+        index = self._same_index(request)
+        number = self._next_number(request)
+        self._record.batch_count += 1
+        try:
+            batch = batch_of(request.vectors, index, self._limits)
+        except InvalidRequest as error:
+            self._record.rejected_batch_count += 1
+            status = to_status(error, self._record.request_id)
+            return messages.PutVectorsResponse(batch_number=number, error=status)
+        self._engine.put_vectors(
+            index,
+            batch,
+            guard=self.stream.guard(number),
+            backlog_wait_s=None,
+            deadline=self._deadline,
+        )
+        self._record.vector_count += len(batch)
+        stored = messages.PutVectorsStored(vector_count=len(batch))
+        return messages.PutVectorsResponse(batch_number=number, stored=stored)
+
+    def _same_index(self, request: messages.PutVectorsRequest) -> Index:
+        """Return the stream's index, which the message must not contradict."""
+        for name, given, known in (
+            ("bucket", request.bucket, self._bucket),
+            ("index_name", request.index_name, self._index_name),
+            ("stream_id", request.stream_id, self._stream_id),
+        ):
+            if given and given != known:
+                raise refused(
+                    name,
+                    f"{name} is {shown(given)}; the stream's first message said {shown(known)}",
+                    value=shown(given),
+                )
+        index = find_index(self._engine, self._limits, self._bucket, self._index_name)
+        if index.index_id != self._index.index_id:
+            # Deleted, and another one made under its name, which this stream never meant.
+            raise NoSuchVectorIndex.of(self._bucket, self._index_name)
+        return index
+
+    def _next_number(self, request: messages.PutVectorsRequest) -> int:
+        """Return the message's batch number, which must be higher than the one before."""
+        number, last = request.batch_number, self._last_number
+        if number <= last:
+            raise refused(
+                "batch_number",
+                f"batch_number is {number}; it must be {last + 1} or more, because they ascend",
+                value=number,
+                limit=last + 1,
+            )
+        self._last_number = number
+        return number

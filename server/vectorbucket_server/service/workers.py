@@ -1,0 +1,55 @@
+"""The threads of the server: which calls run on which, so that none can take another's.
+
+Streams run on threads that only streams use; unary calls that write (they may wait for a disk or
+for the indexer) and unary calls that read have threads of their own. So neither idle streams nor a
+disk that hangs can keep a query waiting.
+
+Rules of this file: every pool is bounded; a pool's threads are made when they are first needed.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+REFUSERS = 4
+"""Threads beside those of the permitted streams: they tell the others, at once, that there are too
+many."""
+
+_WRITING = ("Put", "Delete")
+"""How the names of methods begin that change something."""
+
+
+class Workers:
+    """The thread pools of one server."""
+
+    def __init__(self, streams_max: int, unary_workers: int) -> None:
+        """Make the pools.
+
+        Args:
+            streams_max: Streaming calls that may be open at once.
+            unary_workers: Threads for unary calls that read, and as many for those that write.
+        """
+        self._streams = ThreadPoolExecutor(streams_max + REFUSERS, "stream")
+        self._readers = ThreadPoolExecutor(unary_workers, "read")
+        self._writers = ThreadPoolExecutor(unary_workers, "write")
+        self.feeds = ThreadPoolExecutor(streams_max + REFUSERS, "feed")
+        """Waits for the messages of put streams, one thread a stream."""
+        self.rest = ThreadPoolExecutor(streams_max + REFUSERS + 2 * unary_workers, "call")
+        """What gRPC is given for calls that name no pool. Large enough for all of them together, in
+        case a gRPC to come no longer asks a handler for its pool."""
+
+    def pool_of(self, method: str, *, streaming: bool) -> ThreadPoolExecutor:
+        """Return where the calls of a method run.
+
+        Args:
+            method: The RPC's name, as ``QueryVectors``.
+            streaming: Whether it streams either way.
+        """
+        if streaming:
+            return self._streams
+        return self._writers if method.startswith(_WRITING) else self._readers
+
+    def shut_down(self) -> None:
+        """Wait until every call that runs has returned, and end the threads."""
+        for pool in (self._streams, self._readers, self._writers, self.rest, self.feeds):
+            pool.shutdown(wait=True, cancel_futures=True)

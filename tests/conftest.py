@@ -1,0 +1,66 @@
+"""Fixtures of the whole suite: a live server in this process, on a free port, and its raw stubs."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from rpc import Stubs, stubs_of
+from stubborn import SlowEngine
+from vectorbucket_server.app import Server, running_server
+from vectorbucket_server.observability.logs import make_logger
+from vectorbucket_server.settings import Settings
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture
+def server_log() -> io.StringIO:
+    """What the servers of this test have logged."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def log_lines(server_log: io.StringIO) -> Callable[[], list[dict[str, Any]]]:
+    """Return the lines of ``server_log`` so far, as dictionaries."""
+    return lambda: [json.loads(line) for line in server_log.getvalue().splitlines()]
+
+
+@pytest.fixture
+def start_server(server_log: io.StringIO) -> Iterator[StartServer]:
+    """Start servers with settings by keyword; over the memory engine unless ``over`` names one."""
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> Server:
+            engine = settings.pop("over", None)
+            settings = {"engine": "memory", "grpc_address": "127.0.0.1:0"} | settings
+            log = make_logger("json", "debug", server_log)
+            return stack.enter_context(running_server(Settings(**settings), engine=engine, log=log))
+
+        yield start
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> Server:
+    """A running server with default settings, over the memory engine."""
+    return start_server()
+
+
+@pytest.fixture
+def stubs(server: Server) -> Iterator[Stubs]:
+    """Raw stubs of ``server``."""
+    with stubs_of(server.address) as stubs:
+        yield stubs
+
+
+@pytest.fixture
+def slow() -> Iterator[SlowEngine]:
+    """An engine whose gate is opened at the end, so that no server waits for it."""
+    engine = SlowEngine()
+    yield engine
+    engine.gate.set()

@@ -1,0 +1,170 @@
+"""The command: its flags, its messages, its exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from vectorbucket.errors import ServiceUnavailable
+from vectorbucket_server import cli
+from vectorbucket_server.app import StartFailed
+from vectorbucket_server.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Served:
+    """Stands where the server would run, and keeps the settings it was given."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.settings: Settings | None = None
+        self._error = error
+
+    def __call__(self, settings: Settings, ready: Any) -> None:
+        del ready
+        self.settings = settings
+        if self._error is not None:
+            raise self._error
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
+    served = Served()
+    monkeypatch.setattr(cli, "serve", served)
+    return served
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """Run the command; return its exit code, standard output and standard error."""
+    result = CliRunner().invoke(cli.command, list(arguments))
+    return result.exit_code, result.stdout, result.stderr
+
+
+def settings_of(served: Served, *arguments: str) -> Settings:
+    code, _, error = run("serve", *arguments)
+    assert (code, error) == (0, "")
+    assert served.settings is not None
+    return served.settings
+
+
+def test_no_arguments_show_what_there_is() -> None:
+    _, output, error = run()
+    assert "serve" in output + error
+
+
+def test_version_is_shown_alone() -> None:
+    version = metadata.version("vectorbucket")
+    assert run("--version") == (0, f"vectorbucket-server {version}\n", "")
+
+
+def test_help_describes_every_setting_and_its_default() -> None:
+    code, output, _ = run("serve", "--help")
+    assert code == 0
+    words = " ".join(output.split())
+    for name, field in Settings.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in output
+        first_words = " ".join((field.description or "").replace("``", "").split()[:5])
+        assert first_words in words, name
+    assert "[default: 127.0.0.1:50051]" in words
+    assert "embedded|memory" in words
+
+
+def test_every_setting_has_a_flag(served: Served, tmp_path: Path) -> None:
+    settings = settings_of(
+        served,
+        *("--data-dir", str(tmp_path), "--grpc-address", "0.0.0.0:0", "--insecure"),
+        *("--engine", "memory", "--limits", "unlimited", "--metadata-types", "strings"),
+        *("--limit", "top_k_max=7", "--limit", "put_vectors_max=8"),
+        *("--account-id", "42", "--region", "eu", "--no-sync-writes"),
+        *("--embedded", "m=8", "--embedded", "turn_target_s=0.5"),
+        *("--streams-max", "1", "--unary-workers", "2", "--in-flight-bytes-max", "3"),
+        *("--drain-grace-s", "0.5", "--log-format", "console", "--log-level", "error"),
+    )
+    assert set(settings.model_fields_set) == set(Settings.model_fields)
+    assert settings.limit == {"top_k_max": 7, "put_vectors_max": 8}
+    assert settings.embedded == {"m": 8, "turn_target_s": 0.5}
+    assert (settings.insecure, settings.sync_writes) == (True, False)
+
+
+def test_flags_that_are_not_given_leave_the_setting_to_others(
+    served: Served, tmp_path: Path
+) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text("streams_max = 5\ninsecure = true\n")
+    settings = settings_of(served, "--config", str(config), "--region", "eu")
+    assert set(settings.model_fields_set) == {"streams_max", "insecure", "region"}
+    assert not settings_of(served, "--config", str(config), "--no-insecure").insecure
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--streams-max", "0"], "streams_max is '0'"),
+        (["--limit", "top_k=1"], "there is no limit 'top_k'"),
+        (["--limit", "top_k_max"], "--limit is 'top_k_max'; it must be NAME=VALUE"),
+        (["--embedded", "=1"], "--embedded is '=1'; it must be NAME=VALUE"),
+        (["--config", "/nowhere.toml"], "/nowhere.toml does not exist"),
+        (["--grpc-address", "0.0.0.0:1"], "--insecure"),
+    ],
+)
+def test_bad_settings_are_one_line_and_code_2(
+    served: Served, arguments: list[str], words: str
+) -> None:
+    code, output, error = run("serve", *arguments)
+    assert (code, output) == (2, "")
+    assert error.startswith("vectorbucket-server: ")
+    assert error.count("\n") == 1
+    assert words in error
+    assert served.settings is None
+
+
+def test_unknown_flag_is_code_2_and_named(served: Served) -> None:
+    code, _, error = run("serve", "--colour", "red")
+    assert code == 2
+    assert "--colour" in error
+    assert served.settings is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (StartFailed("cannot serve on 127.0.0.1:1: in use"), "cannot serve on 127.0.0.1:1: in use"),
+        (ServiceUnavailable("the store is locked"), "ServiceUnavailable: the store is locked"),
+        (
+            ModuleNotFoundError("No module named 'hnswlib'", name="hnswlib"),
+            "needs the package hnswlib, which is not installed: pip install 'vectorbucket[server]'",
+        ),
+    ],
+)
+def test_server_that_cannot_start_is_one_line_and_code_1(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, words: str
+) -> None:
+    monkeypatch.setattr(cli, "serve", Served(failure))
+    code, output, error = run("serve")
+    assert (code, output) == (1, "")
+    assert error.count("\n") == 1
+    assert words in error
+
+
+@pytest.mark.parametrize("package", ["typer", "structlog", "msgspec", "pydantic_settings"])
+def test_missing_extra_is_answered_with_what_to_install(package: str) -> None:
+    program = (
+        f"import sys; sys.modules[{package!r}] = None; sys.argv = ['vectorbucket-server']\n"
+        f"sys.path[:0] = [{str(ROOT / 'client')!r}, {str(ROOT / 'server')!r}]\n"
+        "import vectorbucket_server.__main__"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"vectorbucket-server needs the package {package}, which is not installed: "
+        "pip install 'vectorbucket[server]'\n"
+    )

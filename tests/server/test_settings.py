@@ -1,0 +1,328 @@
+"""Settings: four sources, one order, and errors that name what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vectorbucket.limits import OSS, UNBOUNDED, UNLIMITED, Limits, MetadataTypes
+from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.settings import (
+    BadSettings,
+    Settings,
+    is_loopback,
+    load_settings,
+    split_address,
+)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("VECTORBUCKET_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return tmp_path / "server.toml"
+
+
+def bad(flags: dict[str, Any], config: Path | None = None) -> str:
+    """Return what is said of bad settings, which is one line."""
+    with pytest.raises(BadSettings) as caught:
+        load_settings(flags, config)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# --- Sources --------------------------------------------------------------------------------------
+
+
+def test_defaults_serve_loopback_with_the_documented_limits() -> None:
+    settings = load_settings({})
+    assert settings.grpc_address == "127.0.0.1:50051"
+    assert settings.data_dir == Path("vectorbucket-data")
+    assert settings.request_limits() == OSS
+    assert settings.embedded_options() == EmbeddedOptions(Path("vectorbucket-data"))
+    assert (settings.account_id, settings.region) == ("1234567890", "cn-hangzhou")
+    assert settings.streams_max == 32
+
+
+def test_flags_win_over_environment_over_file_over_defaults(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("streams_max = 1\nunary_workers = 1\ndrain_grace_s = 1\n")
+    monkeypatch.setenv("VECTORBUCKET_STREAMS_MAX", "2")
+    monkeypatch.setenv("VECTORBUCKET_UNARY_WORKERS", "2")
+    settings = load_settings({"streams_max": "3"}, config)
+    assert (settings.streams_max, settings.unary_workers) == (3, 2)
+    assert (settings.drain_grace_s, settings.log_level) == (1.0, "info")
+
+
+def test_tables_are_merged_name_by_name(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text("[limit]\ntop_k_max = 1\nput_vectors_max = 1\nget_vectors_max = 1\n")
+    monkeypatch.setenv("VECTORBUCKET_LIMIT__TOP_K_MAX", "2")
+    monkeypatch.setenv("VECTORBUCKET_LIMIT__PUT_VECTORS_MAX", "2")
+    limits = load_settings({"limit": {"top_k_max": "3"}}, config).request_limits()
+    assert (limits.top_k_max, limits.put_vectors_max, limits.get_vectors_max) == (3, 2, 1)
+    assert limits.delete_vectors_max == OSS.delete_vectors_max
+
+
+def test_environment_names_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text('region = "eu-central-1"\n')
+    monkeypatch.setenv("VECTORBUCKET_CONFIG", str(config))
+    assert load_settings({}).region == "eu-central-1"
+
+
+def test_file_can_say_everything(config: Path) -> None:
+    config.write_text(
+        """
+        data_dir = "/srv/vectors"
+        grpc_address = "0.0.0.0:50051"
+        insecure = true
+        engine = "memory"
+        limits = "unlimited"
+        metadata_types = "strings"
+        account_id = "42"
+        region = "eu-central-1"
+        sync_writes = false
+        streams_max = 5
+        unary_workers = 6
+        in_flight_bytes_max = 7000000
+        drain_grace_s = 0.5
+        log_format = "console"
+        log_level = "debug"
+
+        [limit]
+        top_k_max = 1000
+
+        [embedded]
+        m = 32
+        turn_target_s = 0.01
+        """
+    )
+    settings = load_settings({}, config)
+    assert set(settings.model_fields_set) == set(Settings.model_fields)
+    assert settings.request_limits() == dataclasses.replace(
+        UNLIMITED, top_k_max=1000, metadata_types=MetadataTypes.STRINGS
+    )
+    options = settings.embedded_options()
+    assert (options.data_dir, options.sync_writes) == (Path("/srv/vectors"), False)
+    assert (options.m, options.turn_target_s) == (32, 0.01)
+
+
+def test_every_setting_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {
+        "DATA_DIR": "/srv",
+        "GRPC_ADDRESS": "[::]:1",
+        "INSECURE": "true",
+        "ENGINE": "memory",
+        "LIMITS": "unlimited",
+        "LIMIT__TOP_K_MAX": "7",
+        "METADATA_TYPES": "strings",
+        "ACCOUNT_ID": "42",
+        "REGION": "x",
+        "SYNC_WRITES": "false",
+        "EMBEDDED__M": "8",
+        "STREAMS_MAX": "1",
+        "UNARY_WORKERS": "2",
+        "IN_FLIGHT_BYTES_MAX": "3",
+        "DRAIN_GRACE_S": "4",
+        "LOG_FORMAT": "console",
+        "LOG_LEVEL": "error",
+    }
+    for name, value in said.items():
+        monkeypatch.setenv(f"VECTORBUCKET_{name}", value)
+    settings = load_settings({})
+    assert set(settings.model_fields_set) == set(Settings.model_fields)
+    assert settings.limit == {"top_k_max": 7}
+    assert settings.embedded == {"m": 8}
+
+
+def test_variables_that_belong_to_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The client's command has twins of its flags under the same prefix.
+    monkeypatch.setenv("VECTORBUCKET_TARGET", "127.0.0.1:50051")
+    assert load_settings({}).model_fields_set == set()
+
+
+# --- Limits ---------------------------------------------------------------------------------------
+
+
+def test_profile_unlimited_is_the_one_of_the_contract() -> None:
+    assert load_settings({"limits": "unlimited"}).request_limits() == UNLIMITED
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits)])
+def test_each_limit_can_be_set_by_itself(name: str) -> None:
+    default = getattr(OSS, name)
+    value: Any
+    if name == "metadata_types":
+        text, value = "strings", MetadataTypes.STRINGS
+    elif isinstance(default, bool):
+        text, value = "true", True
+    else:
+        text, value = str(default), default
+    limits = load_settings({"limit": {name: text}}).request_limits()
+    assert getattr(limits, name) == value
+    assert type(getattr(limits, name)) is type(default)
+
+
+def test_metadata_types_has_a_setting_of_its_own_that_its_limit_overrides() -> None:
+    strings = {"metadata_types": "strings"}
+    assert load_settings(strings).request_limits().metadata_types is MetadataTypes.STRINGS
+    both = load_settings(strings | {"limit": {"metadata_types": "all"}})
+    assert both.request_limits().metadata_types is MetadataTypes.ALL
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"top_k": "5"}, "limit: there is no limit 'top_k'; there is top_k_max"),
+        ({"nonsense": "5"}, "limit: there is no limit 'nonsense'"),
+        ({"top_k_max": "many"}, "limit: top_k_max is 'many'"),
+        ({"top_k_max": "0"}, "limit top_k_max is 0"),
+        ({"top_k_max": str(UNBOUNDED + 1)}, "limit top_k_max is 2147483648"),
+        ({"list_vectors_default": "2000"}, "limit list_vectors_default is 2000"),
+        ({"metadata_types": "numbers"}, "limit: metadata_types is 'numbers'"),
+    ],
+)
+def test_bad_limit_is_named(table: dict[str, str], words: str) -> None:
+    assert words in bad({"limit": table})
+
+
+# --- The engine's options -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        field.name
+        for field in dataclasses.fields(EmbeddedOptions)
+        if field.name not in {"data_dir", "sync_writes"}
+    ],
+)
+def test_each_option_of_the_engine_can_be_set(name: str) -> None:
+    default = getattr(EmbeddedOptions(Path()), name)
+    options = load_settings({"embedded": {name: str(default)}}).embedded_options()
+    assert getattr(options, name) == default
+    assert type(getattr(options, name)) is type(default)
+
+
+@pytest.mark.parametrize("name", ["data_dir", "sync_writes", "ef_serch"])
+def test_option_that_the_engine_does_not_have_is_named(name: str) -> None:
+    message = bad({"embedded": {name: "1"}})
+    assert f"embedded: there is no option of the engine {name!r}" in message
+    assert ("ef_search" in message) == (name == "ef_serch")
+
+
+# --- Bad settings ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"stream_max": "1"}, "there is no setting 'stream_max'"),
+        ({"streams_max": "none"}, "streams_max is 'none'"),
+        ({"streams_max": "0"}, "greater than or equal to 1"),
+        ({"unary_workers": "0"}, "unary_workers is '0'"),
+        ({"drain_grace_s": "-1"}, "drain_grace_s is '-1'"),
+        ({"in_flight_bytes_max": "0"}, "in_flight_bytes_max is '0'"),
+        ({"engine": "milvus"}, "engine is 'milvus'"),
+        ({"limits": "none"}, "limits is 'none'"),
+        ({"metadata_types": "numbers"}, "metadata_types is 'numbers'"),
+        ({"account_id": "me"}, "account_id is 'me'"),
+        ({"region": ""}, "region is ''"),
+        ({"log_level": "loud"}, "log_level is 'loud'"),
+        ({"insecure": "perhaps"}, "insecure is 'perhaps'"),
+        ({"grpc_address": "localhost"}, "'localhost' is no HOST:PORT"),
+        ({"grpc_address": "::1:50051"}, "'::1:50051' is no HOST:PORT"),
+        ({"grpc_address": "127.0.0.1:65536"}, "no port from 0 to 65535"),
+        ({"grpc_address": "127.0.0.1:-1"}, "no port from 0 to 65535"),
+        ({"streams_max": "0", "region": ""}, "; streams_max is '0'"),
+    ],
+)
+def test_bad_setting_is_named_with_its_value(flags: dict[str, str], words: str) -> None:
+    assert words in bad(flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("colour = 1", "there is no setting 'colour'"),
+        ("[limits]\ntop_k_max = 1", "limits is"),
+        ("[embeded]\nm = 1", "there is no setting 'embeded'"),
+        ("streams_max", "server.toml cannot be read"),
+        ("streams_max = 0", "streams_max is 0"),
+    ],
+)
+def test_bad_file_is_named_with_what_is_wrong(config: Path, text: str, words: str) -> None:
+    config.write_text(text)
+    assert words in bad({}, config)
+
+
+def test_file_that_is_no_text_cannot_be_read(config: Path) -> None:
+    config.write_bytes(b"\xff\xfe")
+    assert "cannot be read" in bad({}, config)
+
+
+def test_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.toml"
+    assert f"{missing} does not exist" in bad({}, missing)
+    assert f"{tmp_path} does not exist" in bad({}, tmp_path)
+
+
+def test_environment_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VECTORBUCKET_LIMIT", "{")
+    assert 'field "limit"' in bad({})
+
+
+# --- Addresses ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ("127.0.0.1:0", "127.0.0.1", 0),
+        ("localhost:65535", "localhost", 65535),
+        ("[::1]:50051", "[::1]", 50051),
+    ],
+)
+def test_address_is_host_and_port(address: str, host: str, port: int) -> None:
+    assert split_address(address) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "address", ["", ":1", "host", "host:", "a:b:1", "[::1]", "host:1x", "h:\u0661"]
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match=r"is no HOST:PORT|has no port"):
+        split_address(address)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "[::1]", "localhost"])
+def test_loopback_needs_no_permission(host: str) -> None:
+    assert is_loopback(host)
+    assert load_settings({"grpc_address": f"{host}:0"}).grpc_address == f"{host}:0"
+
+
+@pytest.mark.parametrize("host", [".".join("0000"), "192.168.1.1", "[::]", "example.com"])
+def test_what_other_machines_reach_needs_permission(host: str) -> None:
+    assert not is_loopback(host)
+    assert "--insecure" in bad({"grpc_address": f"{host}:50051"})
+    settings = load_settings({"grpc_address": f"{host}:50051", "insecure": True})
+    assert settings.grpc_address == f"{host}:50051"
+
+
+# --- Their manual ---------------------------------------------------------------------------------
+
+
+def test_every_setting_is_documented() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.rstrip().endswith("."), name
