@@ -1,0 +1,137 @@
+"""How a call ended, as gRPC tells it → the leaf of errors.py that the server raised.
+
+Rules of this file: total and pure. Every status becomes a leaf, also one that no server of ours
+sent (a refused connection, a proxy's answer, gRPC's own refusal of a message); nothing is
+swallowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from vectorbucket import errors
+from vectorbucket.errors import VectorBucketError
+
+LEAF_BY_CODE: Mapping[grpc.StatusCode, type[VectorBucketError]] = {
+    grpc.StatusCode.CANCELLED: errors.RequestTimeout,
+    grpc.StatusCode.UNKNOWN: errors.InternalError,
+    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidArgument,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.RequestTimeout,
+    grpc.StatusCode.NOT_FOUND: errors.NoSuchVectorIndex,
+    grpc.StatusCode.ALREADY_EXISTS: errors.VectorBucketIndexAlreadyExist,
+    grpc.StatusCode.PERMISSION_DENIED: errors.AccessDenied,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.QpsLimitExceeded,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.VectorIndexOperationConflict,
+    grpc.StatusCode.ABORTED: errors.VectorIndexOperationConflict,
+    grpc.StatusCode.OUT_OF_RANGE: errors.InvalidArgument,
+    grpc.StatusCode.UNIMPLEMENTED: errors.MethodNotAllowed,
+    grpc.StatusCode.INTERNAL: errors.InternalError,
+    grpc.StatusCode.UNAVAILABLE: errors.ServiceUnavailable,
+    grpc.StatusCode.DATA_LOSS: errors.InternalError,
+    grpc.StatusCode.UNAUTHENTICATED: errors.AccessDenied,
+}
+"""The leaf of a status without an ErrorInfo of ours: the one whose remedy fits."""
+
+_CODE_BY_NUMBER = {code.value[0]: code for code in LEAF_BY_CODE}
+
+_MESSAGE_TOO_LARGE = "larger than max"
+"""Stands in the refusal of a message that is over a limit of gRPC itself.
+
+Source: gRPC core, message_size_filter.cc: "Received message larger than max (%u vs. %d)" and "Sent
+…".
+"""
+
+
+def error_of_call(call: grpc.RpcError) -> VectorBucketError:
+    """Return the leaf that tells how a call ended.
+
+    Args:
+        call: What a stub raised; it has ended, and not with OK.
+    """
+    ended = cast("grpc.Call", call)
+    code = ended.code()
+    text = ended.details() or ""
+    try:
+        status = rpc_status.from_call(ended)
+    except (ValueError, DecodeError):
+        # The details are garbled or contradict the code: an intermediary's doing. The code counts.
+        status = None
+    if status is None:
+        return _error_of_code(code, text)
+    return error_of_status(status)
+
+
+def error_of_status(status: status_pb2.Status) -> VectorBucketError:
+    """Return the leaf that a status stands for: of a call, or of one batch of a stream."""
+    info = error_details_pb2.ErrorInfo()
+    blame = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
+    request = error_details_pb2.RequestInfo()
+    present = {
+        detail.DESCRIPTOR.full_name
+        for packed in status.details
+        for detail in (info, blame, retry, request)
+        if packed.Unpack(detail)
+    }
+    code = _CODE_BY_NUMBER.get(status.code, grpc.StatusCode.UNKNOWN)
+    leaf = errors.BY_REASON.get(info.reason) if info.domain == errors.DOMAIN else None
+    if leaf is None:
+        leaf = _leaf_of_code(code, status.message)
+    retry_after_s = None
+    if error_details_pb2.RetryInfo.DESCRIPTOR.full_name in present:
+        retry_after_s = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    return _made(
+        leaf,
+        status.message,
+        field=blame.field_violations[0].field if blame.field_violations else None,
+        details=dict(info.metadata),
+        retry_after_s=retry_after_s,
+        request_id=request.request_id or None,
+    )
+
+
+def _error_of_code(code: grpc.StatusCode, text: str) -> VectorBucketError:
+    """Return the leaf of a status that has no details."""
+    leaf = _leaf_of_code(code, text)
+    return _made(leaf, f"{text or 'no details'} (gRPC status {code.name})")
+
+
+def _leaf_of_code(code: grpc.StatusCode, text: str) -> type[VectorBucketError]:
+    """Return the leaf that fits a code, and what gRPC says about it."""
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _MESSAGE_TOO_LARGE in text:
+        return errors.EntityTooLarge
+    return LEAF_BY_CODE[code]
+
+
+def _made(
+    leaf: type[VectorBucketError],
+    message: str,
+    *,
+    field: str | None = None,
+    details: dict[str, Any] | None = None,
+    retry_after_s: float | None = None,
+    request_id: str | None = None,
+) -> VectorBucketError:
+    """Return an error of this class as its raiser made it."""
+    facts = details or {}
+    # The code is the class; the field has its own attribute.
+    facts.pop("code", None)
+    named_field = facts.pop("field", None)
+    error = leaf(
+        message,
+        field=field or named_field,
+        details=facts,
+        retry_after_s=retry_after_s,
+        request_id=request_id,
+    )
+    if retry_after_s is None:
+        # Without RetryInfo nobody asked for a retry. A server that is not there did not say when
+        # it comes back: as soon as one likes.
+        error.retry_after_s = 0.0 if isinstance(error, errors.ServiceUnavailable) else None
+    return error
