@@ -1,0 +1,147 @@
+"""What a workload found, as a table for people and as one JSON line for programs.
+
+Rules of this file: it measures nothing but the machine; every speed stands beside the recall that
+it was had at, and every ratio beside nothing that was not measured in the same run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from vectorbucket import __version__
+
+_PACKAGES = ("grpcio", "hnswlib", "numpy", "protobuf", "rocksdict")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing that was measured."""
+
+    name: str
+    unit: str
+    """What is counted: vectors or queries."""
+    count: int
+    seconds: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    recall_at_10: float | None = None
+    """None where nothing was searched."""
+
+    @property
+    def per_second(self) -> float:
+        """Throughput."""
+        return self.count / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a workload found."""
+
+    workload: str
+    cases: Sequence[Case]
+    ratios: Mapping[str, float] = field(default_factory=dict)
+    """How many times a reference's time, by name: 1 is as fast."""
+
+
+def case_of(
+    name: str,
+    unit: str,
+    *,
+    count: int,
+    seconds: float,
+    latencies_s: Sequence[float],
+    recall_at_10: float | None = None,
+) -> Case:
+    """Return a case with the percentiles of its latencies.
+
+    Raises:
+        ValueError: There are no latencies.
+    """
+    if not latencies_s:
+        raise ValueError(f"nothing was measured of {name}")
+    p50, p99 = np.percentile(np.asarray(latencies_s) * 1_000, [50, 99])
+    return Case(name, unit, count, seconds, float(p50), float(p99), recall_at_10)
+
+
+def machine_facts() -> dict[str, Any]:
+    """Return what the figures depend on beside the program: processor, memory, versions."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "vectorbucket": __version__,
+        **{name: version(name) for name in _PACKAGES},
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name, as far as the system tells."""
+    described = Path("/proc/cpuinfo")
+    if described.exists():
+        for line in described.read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def json_line(result: Result, facts: Mapping[str, Any]) -> str:
+    """Return a result and the facts it was had under as one line of JSON."""
+    cases = [{**asdict(case), "per_second": case.per_second} for case in result.cases]
+    return json.dumps(
+        {
+            "workload": result.workload,
+            **facts,
+            "cases": [{name: _rounded(value) for name, value in case.items()} for case in cases],
+            "ratios": {name: _rounded(value) for name, value in result.ratios.items()},
+        }
+    )
+
+
+def _rounded(value: Any) -> Any:
+    """Return a float with as many digits as mean something."""
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def table_of(result: Result) -> Table:
+    """Return a result as a table."""
+    caption = "   ".join(f"{name}: {ratio:.2f}" for name, ratio in result.ratios.items())
+    table = Table(
+        title=result.workload,
+        caption=caption or None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("case", no_wrap=True)
+    for name in ("count", "seconds", "per second", "p50 ms", "p99 ms", "recall@10"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for case in result.cases:
+        table.add_row(
+            case.name,
+            f"{case.count:,} {case.unit}",
+            f"{case.seconds:.2f}",
+            f"{case.per_second:,.0f}",
+            _shown(case.p50_ms, ".2f"),
+            _shown(case.p99_ms, ".2f"),
+            _shown(case.recall_at_10, ".4f"),
+        )
+    return table
+
+
+def _shown(value: float | None, form: str) -> str:
+    """Return a figure in its form, nothing where there is none."""
+    return "" if value is None else format(value, form)

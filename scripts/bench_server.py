@@ -1,0 +1,133 @@
+"""A server as a child process: started, waited for, stopped or killed.
+
+Rules of this file: the server is the real command with its default settings and a port of its own;
+what it logs goes to a file and is shown only when it fails to start.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout."""
+
+_READY = re.compile(r"ready grpc=(\S+)")
+_START_WITHIN_S = 60.0
+_STOP_WITHIN_S = 60.0
+
+
+class ServerProcess:
+    """A running server; as a context, it is stopped at the end."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        """Start a command and wait until it says that it is ready.
+
+        Args:
+            command: Prints a line with ``ready grpc=HOST:PORT`` when it serves.
+            log: Where its standard error is appended.
+
+        Raises:
+            RuntimeError: It ended, or did not get ready in time; the message ends with its log.
+        """
+        paths = os.pathsep.join(str(ROOT / source) for source in ("client", "server", "scripts"))
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, "PYTHONPATH": paths},
+            )
+        self.target = self._wait_until_ready(log)
+        """HOST:PORT."""
+
+    def _wait_until_ready(self, log: Path) -> str:
+        """Return where the server listens."""
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        impatience = threading.Timer(_START_WITHIN_S, self._process.kill)
+        impatience.start()
+        try:
+            for line in self._process.stdout:
+                if found := _READY.search(line):
+                    return found[1]
+        finally:
+            impatience.cancel()
+        self._close()
+        tail = log.read_text(encoding="utf-8", errors="replace")[-2_000:]
+        raise RuntimeError(
+            f"the server did not start (exit code {self._process.returncode}): {tail}"
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def stop(self) -> int:
+        """Ask the server to stop, wait for it, and return its exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: It did not stop in time; it was killed.
+        """
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        self._close()
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """End the process where it stands, with SIGKILL."""
+        self._process.kill()
+        self._close()
+
+    def _close(self) -> None:
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def __enter__(self) -> Self:
+        """Return the running server."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the server, unless it was killed."""
+        if self._process.returncode is None:
+            self.stop()
+
+
+StartServer: TypeAlias = Callable[[Path], ServerProcess]
+"""How a test starts a server over a data directory."""
+
+
+def start_server(data_dir: Path, *arguments: str) -> ServerProcess:
+    """Start vectorbucket over a data directory, with default settings but for ``arguments``.
+
+    Its log is appended to the file ``server.log`` beside the directory.
+    """
+    command = [sys.executable, "-m", "vectorbucket_server", "serve"]
+    command += ["--grpc-address", "127.0.0.1:0", "--data-dir", str(data_dir), *arguments]
+    return ServerProcess(command, data_dir.parent / "server.log")
+
+
+def start_reference(data_dir: Path) -> ServerProcess:
+    """Start the bare stream server of bench_reference.py over a data directory."""
+    command = [sys.executable, str(ROOT / "scripts" / "bench_reference.py"), str(data_dir)]
+    return ServerProcess(command, data_dir.parent / "reference.log")

@@ -1,0 +1,62 @@
+"""Tests of bench_server.py: servers are waited for, stopped and killed, and failures are shown."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench_server import ServerProcess, start_server
+from vectorbucket import Client
+
+
+def command(code: str) -> list[str]:
+    """Return a command that runs some Python."""
+    return [sys.executable, "-c", code]
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_real_server_is_started_stopped_and_exits_with_zero(tmp_path: Path) -> None:
+    server = start_server(tmp_path / "data")
+    with Client(server.target) as client:
+        client.put_vector_bucket("started")
+    assert alive(server.pid)
+    assert server.stop() == 0
+    assert not alive(server.pid)
+    assert (tmp_path / "server.log").exists()
+
+
+def test_context_stops_its_server_even_when_the_block_fails(tmp_path: Path) -> None:
+    code = "import time; print('ready grpc=here:1', flush=True); time.sleep(60)"
+    server = ServerProcess(command(code), tmp_path / "log")
+    assert server.target == "here:1"
+    with pytest.raises(KeyError), server:
+        raise KeyError
+    assert not alive(server.pid)
+    assert server.stop() == -signal.SIGTERM
+
+
+def test_killed_server_is_gone_and_can_be_killed_again(tmp_path: Path) -> None:
+    code = "import time; print('x ready grpc=a:2 y', flush=True); time.sleep(60)"
+    server = ServerProcess(command(code), tmp_path / "log")
+    server.kill()
+    assert not alive(server.pid)
+    server.kill()
+    assert server.stop() == -signal.SIGKILL
+
+
+def test_server_that_does_not_start_is_shown_with_its_log(tmp_path: Path) -> None:
+    code = "import sys; print('hello'); sys.exit('no disk')"
+    with pytest.raises(RuntimeError, match=r"did not start \(exit code 1\): no disk"):
+        ServerProcess(command(code), tmp_path / "log")
