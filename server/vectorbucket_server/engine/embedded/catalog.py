@@ -36,6 +36,7 @@ from vectorbucket_server.engine.embedded.schema import (
     Family,
     IndexState,
     bucket_key,
+    corrupt,
     decode_bucket,
     decode_index,
     decode_number,
@@ -74,17 +75,31 @@ class Catalog:
         self._indexes: dict[str, dict[str, Index]] = {}
         for key, value in self._records(BUCKET_PREFIX):
             bucket = decode_bucket(key, value)
+            if key != bucket_key(bucket.name):
+                raise corrupt(Family.CATALOG, key, f"the record is of bucket {bucket.name!r}")
             self._buckets[bucket.name] = bucket
             self._indexes[bucket.name] = {}
         for key, value in self._records(INDEX_PREFIX):
             index = decode_index(key, value)
+            if key != index_key(index.bucket_name, index.name):
+                raise corrupt(Family.CATALOG, key, f"the record is of index {index.name!r}")
+            if index.bucket_name not in self._buckets:
+                raise corrupt(Family.CATALOG, key, f"bucket {index.bucket_name!r} is missing")
             self._indexes[index.bucket_name][index.name] = index
-        value_or_none = store.get(Family.CATALOG, INDEX_ID_KEY)
-        self._next_index_id = (
-            1
-            if value_or_none is None
-            else decode_number(Family.CATALOG, INDEX_ID_KEY, value_or_none)
-        )
+        self._next_index_id = self._read_next_index_id()
+
+    def _read_next_index_id(self) -> int:
+        """Return the id that the next index takes: above all that exist."""
+        value = self._store.get(Family.CATALOG, INDEX_ID_KEY)
+        next_id = 1 if value is None else decode_number(Family.CATALOG, INDEX_ID_KEY, value)
+        largest = max((index.index_id for index in self.indexes()), default=0)
+        if largest >= next_id:
+            raise corrupt(
+                Family.CATALOG,
+                INDEX_ID_KEY,
+                f"index id {largest} exists and the next one would be {next_id}",
+            )
+        return next_id
 
     def _check_format(self) -> None:
         """Compare the store's format version with ours, or write it into a new store."""

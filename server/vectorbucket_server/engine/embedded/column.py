@@ -53,6 +53,8 @@ class Column:
         Raises:
             OSError: The disk is full or failing; nothing that was published has changed.
         """
+        if not len(rows):
+            return  # memoryview casts no view of nothing
         self._reserve(first + len(rows))
         view = memoryview(rows.data).cast("B")
         offset = first * self._row_bytes

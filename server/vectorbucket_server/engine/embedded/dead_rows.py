@@ -76,8 +76,9 @@ class DeadRows:
             ServiceUnavailable: The store failed; what was not removed still waits.
         """
         removed = 0
-        while self._waiting:
-            seq, labels = self._waiting[0]
+        waiting = self._waiting  # start_over may put another in its place meanwhile
+        while waiting:
+            seq, labels = waiting[0]
             # A copy, because readers come and go; one who comes now enters with a newer seq.
             if any(entered < seq for entered in list(self._entered.values())):
                 break
@@ -90,6 +91,6 @@ class DeadRows:
                 if first + _LABELS_PER_BATCH >= len(labels):
                     batch.delete(Family.CHANGES, label_key(self._index_id, seq))
                 self._store.write(batch)
-            self._waiting.popleft()
+            waiting.popleft()
             removed += len(labels)
         return removed

@@ -28,6 +28,9 @@ _ROWS_PER_S_FIRST = 2_000.0
 _AFTER_FAILURE_S = 10.0
 """How long an index whose turn failed is left alone."""
 
+_FAILURES = (RuntimeError, MemoryError, OSError, ValueError)
+"""What hnswlib, numpy and the disk may raise. None of it may end the thread."""
+
 
 class Pace:
     """How many rows the next turn of an index should take. Pure arithmetic."""
@@ -121,7 +124,7 @@ class Indexer:
                 opened.load(NO_DEADLINE)
             except NoSuchVectorIndex:
                 continue  # dropped meanwhile
-            except VectorBucketError as error:
+            except (VectorBucketError, *_FAILURES) as error:
                 self._observer.background_failed(f"loading of {opened.index.name!r}", error)
 
     def _round(self) -> bool:
@@ -137,7 +140,7 @@ class Indexer:
             self._left_alone.pop(index_id, None)
             try:
                 self._turn(opened, generation)
-            except (RuntimeError, MemoryError, OSError, ValueError) as error:
+            except _FAILURES as error:
                 self._left_alone[index_id] = time.monotonic() + _AFTER_FAILURE_S
                 self._observer.background_failed(f"indexing of {opened.index.name!r}", error)
             worked = True

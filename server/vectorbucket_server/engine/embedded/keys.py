@@ -85,9 +85,10 @@ class Keys:
     def _reserve_bytes(self, needed: int) -> None:
         if needed <= self._capacity:
             return
-        self._capacity = max(needed, self._capacity * 2, _GROWTH_BYTES_MIN)
-        os.ftruncate(self._file, self._capacity)
-        self._text = mmap.mmap(self._file, self._capacity, mmap.MAP_SHARED, mmap.PROT_READ)
+        capacity = max(needed, self._capacity * 2, _GROWTH_BYTES_MIN)
+        os.ftruncate(self._file, capacity)
+        self._text = mmap.mmap(self._file, capacity, mmap.MAP_SHARED, mmap.PROT_READ)
+        self._capacity = capacity
 
     def close(self) -> None:
         """Close the file. Views live on."""

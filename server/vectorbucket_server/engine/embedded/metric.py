@@ -16,6 +16,7 @@ Source: the three functions are those of qdrant's ``spaces/metric.rs``.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -28,6 +29,8 @@ Float64Array = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.floating[Any]]
 
 _FLOAT32_EPSILON = float(np.finfo(np.float32).eps)
+_FLOAT32_LARGEST = float(np.finfo(np.float32).max)
+_FLOAT32_NORMAL = float(np.finfo(np.float32).smallest_normal)
 
 
 class Metric(ABC):
@@ -157,10 +160,15 @@ def scan_error(largest_squared_norm: float, query_squared_norm: float, dimension
     """Return how far a scanned distance can be from the truth, in hnswlib's unit.
 
     The rounding error of a float32 sum of n products grows with sqrt(n) and with the size of what
-    is summed; the factor 8 leaves room for any order of summation.
+    is summed; the factor 8 leaves room for any order of summation. Below the normal numbers a
+    product loses up to the smallest of them, whatever its size. Infinite where a step of the sum
+    could leave float32: the scan then says nothing.
     """
     scale = largest_squared_norm + query_squared_norm
-    return 8.0 * _FLOAT32_EPSILON * float(np.sqrt(dimension)) * scale
+    if scale > _FLOAT32_LARGEST / 4:
+        return math.inf
+    relative = _FLOAT32_EPSILON * math.sqrt(dimension) * scale
+    return 8.0 * (relative + _FLOAT32_NORMAL * dimension)
 
 
 METRICS: dict[DistanceMetric, Metric] = {

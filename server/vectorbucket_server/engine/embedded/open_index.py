@@ -284,6 +284,7 @@ class OpenIndex:
         except BaseException:
             # The store has it and memory does not: make memory again from the store.
             self._generation = None
+            generation.discard()
             raise
 
     # --- Reading ----------------------------------------------------------------------------------
@@ -319,18 +320,20 @@ class OpenIndex:
 
     def query(self, query: Query, deadline: Deadline) -> list[list[Hit]]:
         """Return the nearest vectors; see Engine.query_vectors."""
-        generation = self.load(deadline)
-        self.queried_s = time.monotonic()
-        search = Search(
-            generation=generation,
-            queries=generation.metric.preprocess(query.vectors),
-            top_k=query.top_k,
-            filter=query.filter,
-            ef_search=self._options.ef_search,
-            threads=self._options.threads() if len(query.vectors) > 1 else 1,
-            deadline=deadline,
-        )
         with self._reading(), self._unless_gone():
+            # Loaded only now: a generation that was taken before might be older than the seq that
+            # this reader entered with, and rows that it shows might be gone.
+            generation = self.load(deadline)
+            self.queried_s = time.monotonic()
+            search = Search(
+                generation=generation,
+                queries=generation.metric.preprocess(query.vectors),
+                top_k=query.top_k,
+                filter=query.filter,
+                ef_search=self._options.ef_search,
+                threads=self._options.threads() if len(query.vectors) > 1 else 1,
+                deadline=deadline,
+            )
             plan, view, ranked = search.run()
             self._observer.plan_chosen(plan.name, len(query.vectors))
             return self._reader.hits(view, ranked, query)

@@ -8,6 +8,7 @@ Rules of this file: it counts nothing itself; it asks, and is told when the answ
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -46,18 +47,21 @@ class Backlog:
         """
         if self._pending_bytes() <= self._bytes_max:
             return
-        until = None if wait_s is None else time.monotonic() + wait_s
+        until = math.inf if wait_s is None else time.monotonic() + wait_s
         with self._condition:
             while (pending := self._pending_bytes()) > self._bytes_max:
                 deadline.check()
-                if until is not None and time.monotonic() >= until:
+                left_s = until - time.monotonic()
+                if left_s <= 0:
                     raise QpsLimitExceeded(
                         f"{pending} bytes of vectors wait for the graph; the limit is "
                         f"{self._bytes_max}; retry when the indexer has caught up",
                         details={"limit": str(self._bytes_max)},
                     )
-                left = deadline.remaining_s()
-                self._condition.wait(_LOOK_AGAIN_S if left is None else min(_LOOK_AGAIN_S, left))
+                remaining_s = deadline.remaining_s()
+                if remaining_s is not None:
+                    left_s = min(left_s, remaining_s)
+                self._condition.wait(min(left_s, _LOOK_AGAIN_S))
 
     def shrunk(self) -> None:
         """Say that less is pending than before."""

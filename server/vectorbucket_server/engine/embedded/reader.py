@@ -94,8 +94,10 @@ class Reader:
         rows = self._store.get_many(Family.ROWS, row_keys) if metadata else missing
         numbers = self._store.get_many(Family.DATA, row_keys) if data else missing
         for (key, _), row_key, row, number in zip(located, row_keys, rows, numbers, strict=True):
-            if (metadata and row is None) or (data and number is None):
-                raise corrupt(Family.ROWS if row is None else Family.DATA, row_key, "missing")
+            if metadata and row is None:
+                raise corrupt(Family.ROWS, row_key, "missing")
+            if data and number is None:
+                raise corrupt(Family.DATA, row_key, "missing")
             if row is not None and decode_row_key(row_key, row) != key:
                 raise corrupt(Family.ROWS, row_key, f"the row is not that of key {key!r}")
             vector = Vector(

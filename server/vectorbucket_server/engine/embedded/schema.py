@@ -144,7 +144,7 @@ def decode_index(key: bytes, value: bytes) -> Index:
 def _decode_catalogue(key: bytes, value: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(value, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise corrupt(Family.CATALOG, key, str(error)) from error
 
 
@@ -227,7 +227,7 @@ def decode_row_metadata(row_key: bytes, value: bytes) -> Metadata:
         return {}
     try:
         return _metadata_decoder.decode(encoded)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise corrupt(Family.ROWS, row_key, f"metadata: {error}") from error
 
 

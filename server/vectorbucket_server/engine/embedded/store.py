@@ -25,6 +25,7 @@ from rocksdict import (
     Cache,
     ColumnFamily,
     DBCompressionType,
+    DBRecoveryMode,
     Options,
     Rdict,
     ReadOptions,
@@ -97,11 +98,20 @@ class Store:
         self._leading = False
 
     def close(self) -> None:
-        """Sync and close. No other call may be under way."""
-        self.sync()
-        self._families.clear()
-        self._handles.clear()
-        self._db.close()
+        """Sync and close. No other call may be under way.
+
+        Raises:
+            ServiceUnavailable: The sync or the close failed; what was synced before is safe.
+        """
+        try:
+            self.sync()
+        finally:
+            self._families.clear()
+            self._handles.clear()
+            try:
+                self._db.close()
+            except Exception as error:
+                raise ServiceUnavailable(f"the store could not close: {error}") from error
 
     # --- Reading ----------------------------------------------------------------------------------
 
@@ -210,6 +220,9 @@ def _options(options: EmbeddedOptions) -> Options:
     made.set_max_total_wal_size(options.wal_bytes_max)
     made.set_write_buffer_manager(WriteBufferManager(options.write_buffer_bytes, allow_stall=False))
     made.set_keep_log_file_num(3)
+    # RocksDB's own default silently drops everything after a damaged record of the write-ahead log.
+    # Only a torn last record, which nobody was told of, may be dropped.
+    made.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
     made.set_max_background_jobs(2)
     return made
 
@@ -241,12 +254,13 @@ def _shared_cache(options: EmbeddedOptions) -> Cache:
 def _opening_error(path: Path, error: Exception) -> VectorBucketError:
     """Return the contract's error for a store that cannot be opened."""
     text = str(error)
+    # First, because what is corrupt may be a "block".
+    if "Corruption" in text:
+        return Corruption(f"{path} cannot be opened: {text}")
     if "lock" in text.lower():
         return ServiceUnavailable(
             f"{path} is in use by another process; one process at a time may use a data directory"
         )
-    if "Corruption" in text:
-        return Corruption(f"{path} cannot be opened: {text}")
     return ServiceUnavailable(f"{path} cannot be opened: {text}")
 
 

@@ -1,0 +1,79 @@
+"""Processes that die between two chosen instructions, again and again in one directory.
+
+What was acknowledged is there, what was under way is there whole or not at all, whatever was the
+last instruction. (tests/durability/test_kill.py kills a whole server at any instruction.)
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from bench_server import ROOT
+from durability.crash_child import DIED, DIMENSION, POINTS, open_index, operations, options
+from durability.ledger import Ledger, self_queries
+from engines.subject import content_of, list_all, wait_until_indexed
+from long_runs import Rounds
+from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
+from vectorbucket_server.model import Query
+
+CHILD = Path(__file__).with_name("crash_child.py")
+
+
+def crash(data_dir: Path, seed: int, point: str, nth: int, ledger: Ledger) -> None:
+    """Run a process until it dies at a point, and note in the ledger what it had come to."""
+    folders = ("client", "server", "tests", "scripts")
+    paths = os.pathsep.join(str(ROOT / folder) for folder in folders)
+    child = subprocess.run(
+        [sys.executable, str(CHILD), str(data_dir), str(seed), point, str(nth)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": paths},
+        timeout=120,
+    )
+    assert child.returncode == DIED, f"{point}: exit code {child.returncode}: {child.stderr}"
+    lines = child.stdout.split()
+    for operation in islice(operations(seed), lines.count("begun")):
+        ledger.begun(operation)
+    for _ in range(lines.count("done")):
+        ledger.answered()
+
+
+def check(data_dir: Path, ledger: Ledger, seed: int) -> None:
+    """Open what a crash left behind and check that it is what may be there, to every read."""
+    engine = EmbeddedEngine(options(data_dir))
+    engine.open()
+    try:
+        index = open_index(engine)
+        ledger.settle(content_of(list(list_all(engine, index))))
+        assert engine.index_statistics(index).vector_count == len(ledger.settled)
+        if seed % 2:
+            wait_until_indexed(engine, index)
+        keys, queries = self_queries(ledger.settled, DIMENSION, 20, seed)
+        found = engine.query_vectors(index, Query(queries, 1, return_metadata=True))
+        assert [hits[0].key for hits in found] == keys
+        got = engine.get_vectors(index, keys, data=True, metadata=True)
+        assert [vector.data.tobytes() for vector in got if vector.data is not None] == [
+            row.tobytes() for row in queries
+        ]
+    finally:
+        engine.close()
+
+
+def test_crash_at_any_point_loses_nothing_and_leaves_no_half(
+    tmp_path: Path, rounds: Rounds
+) -> None:
+    rng = np.random.default_rng(40)
+    ledger = Ledger(DIMENSION)
+    data_dir = tmp_path / "data"
+    for seed in range(rounds(1, 15) * len(POINTS)):
+        point = list(POINTS)[seed % len(POINTS)]
+        crash(data_dir, seed, point, int(rng.integers(3, 25)), ledger)
+        check(data_dir, ledger, seed)
+    assert ledger.acknowledged > 30

@@ -1,0 +1,94 @@
+"""The engines that the suite holds to the seam, each in the states that matter.
+
+Rules of this file: a recipe a state; nothing about what is tested. Another engine is held to the
+seam by a recipe here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from engines.subject import Subject
+from vectorbucket_server.engine.base import Engine, SilentObserver
+from vectorbucket_server.engine.embedded import planner
+from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
+from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.engine.memory import MemoryEngine
+
+_NEVER = 10**9
+"""More vectors than any test puts."""
+
+_SCAN_IS_DEAR_S = 10.0
+"""What a scan is said to cost where a test wants the graph asked, however small the index."""
+
+
+class WatchingObserver(SilentObserver):
+    """Counts plans and remembers failures in the background, of which there must be none."""
+
+    def __init__(self) -> None:
+        self.plans: Counter[str] = Counter()
+        self.failures: list[str] = []
+
+    def plan_chosen(self, plan: str, query_count: int) -> None:
+        """Count the plan."""
+        self.plans[plan] += query_count
+
+    def background_failed(self, work: str, error: Exception) -> None:
+        """Remember the failure."""
+        self.failures.append(f"{work}: {error!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to make an engine, and in which state to test it."""
+
+    make: Callable[[Path, WatchingObserver], Engine]
+    settles: bool = False
+    """Whether tests wait for the indexer where the state of the graph could matter."""
+    asks_graph: bool = False
+    """Whether the planner is told that scans are dear, so that queries of few vectors ask the
+    graph.
+    """
+    exact: bool = False
+    """Whether it must find exactly what the specification finds."""
+
+
+def _embedded(graph_rows_min: int) -> Callable[[Path, WatchingObserver], Engine]:
+    """Return how to make an embedded engine whose indexes have a graph from so many vectors on."""
+
+    def make(folder: Path, observer: WatchingObserver) -> Engine:
+        options = EmbeddedOptions(data_dir=folder / "data", graph_rows_min=graph_rows_min)
+        return EmbeddedEngine(options, observer)
+
+    return make
+
+
+RECIPES = {
+    "memory": Recipe(lambda *_: MemoryEngine(), exact=True),
+    "embedded-scanning": Recipe(_embedded(_NEVER), exact=True),
+    "embedded-indexing": Recipe(_embedded(1), asks_graph=True),
+    "embedded-indexed": Recipe(_embedded(1), asks_graph=True, settles=True),
+}
+"""Recipe by name. The embedded engine three times: without a graph, while it is built, when it is.
+"""
+
+
+@contextmanager
+def opened(recipe: Recipe, folder: Path) -> Iterator[tuple[Subject, WatchingObserver]]:
+    """Yield an empty, open engine of a recipe; check at the end that nothing failed behind."""
+    observer = WatchingObserver()
+    with pytest.MonkeyPatch.context() as patch:
+        if recipe.asks_graph:
+            patch.setattr(planner, "_SCAN_FIXED_S", _SCAN_IS_DEAR_S)
+        subject = Subject(lambda: recipe.make(folder, observer), settles=recipe.settles)
+        try:
+            yield subject, observer
+        finally:
+            subject.close()
+    assert observer.failures == []
