@@ -19,7 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engines.subject import MANY, batch
+import numpy as np
+
+from engines.subject import MANY, batch, list_all
 from vectorbucket.errors import RequestTimeout, ServiceUnavailable
 from vectorbucket_server.engine.base import NO_DEADLINE, SilentObserver
 from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
@@ -32,7 +34,15 @@ from vectorbucket_server.engine.embedded.schema import (
     state_key,
 )
 from vectorbucket_server.engine.embedded.store import Store
-from vectorbucket_server.model import Bucket, DistanceMetric, Index, Metadata, VectorBatch
+from vectorbucket_server.model import (
+    Bucket,
+    DistanceMetric,
+    Index,
+    Metadata,
+    Query,
+    Vector,
+    VectorBatch,
+)
 
 T = TypeVar("T")
 
@@ -54,6 +64,7 @@ __all__ = [
     "Notes",
     "Refusals",
     "Standing",
+    "all_vectors",
     "batch",
     "eventually",
     "files_no_longer_than",
@@ -61,9 +72,11 @@ __all__ = [
     "make_index",
     "make_options",
     "make_room",
+    "nearest_keys",
     "numbered",
     "opened_engine",
     "opened_store",
+    "put_index",
     "records_of",
     "refused",
     "restless",
@@ -156,6 +169,22 @@ def opened_engine(
         yield engine
     finally:
         engine.close()
+
+
+def put_index(engine: EmbeddedEngine, name: str = "vectors", dimension: int = 4) -> Index:
+    """Make an index in BUCKET."""
+    return engine.put_index(make_index(dimension, name=name), indexes_max=MANY)
+
+
+def nearest_keys(engine: EmbeddedEngine, index: Index, top_k: int = 1_000) -> list[str]:
+    """Return the keys that a query for everything finds, nearest to the origin first."""
+    asked = Query(np.zeros((1, index.dimension), np.float32), top_k, return_metadata=True)
+    return [hit.key for hit in engine.query_vectors(index, asked)[0]]
+
+
+def all_vectors(engine: EmbeddedEngine, index: Index) -> dict[str, Vector]:
+    """Return all vectors by key."""
+    return {vector.key: vector for vector in list_all(engine, index)}
 
 
 def make_room(

@@ -225,15 +225,15 @@ def _stop_signals() -> Iterator[Callable[[], object]]:
     """
     awaited, woken = socket.socketpair()
     with awaited, woken:
-        woken.setblocking(False)
-        signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+        woken.settimeout(0)
+        previous = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             # What it does is said by the descriptor; without a handler there would be the default.
             signal.signal(number, lambda _number, _frame: None)
         try:
             yield lambda: awaited.recv(1)
         finally:
-            signal.set_wakeup_fd(-1)
+            signal.set_wakeup_fd(previous)
 
 
 def _make_engine(settings: Settings, observer: Observer) -> Engine:

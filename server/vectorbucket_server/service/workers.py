@@ -15,6 +15,10 @@ REFUSERS = 4
 """Threads beside those of the permitted streams: they tell the others, at once, that there are too
 many."""
 
+FEEDS_PER_STREAM = 4
+"""Threads that wait for messages, for each permitted stream: one for itself, and some for streams
+that were superseded and whose dead connection gRPC has not noticed yet."""
+
 _WRITING = ("Put", "Delete")
 """How the names of methods begin that change something."""
 
@@ -32,8 +36,8 @@ class Workers:
         self._streams = ThreadPoolExecutor(streams_max + REFUSERS, "stream")
         self._readers = ThreadPoolExecutor(unary_workers, "read")
         self._writers = ThreadPoolExecutor(unary_workers, "write")
-        self.feeds = ThreadPoolExecutor(streams_max + REFUSERS, "feed")
-        """Waits for the messages of put streams, one thread a stream."""
+        self.feeds = ThreadPoolExecutor(FEEDS_PER_STREAM * streams_max, "feed")
+        """Waits for the messages of put streams."""
         self.rest = ThreadPoolExecutor(streams_max + REFUSERS + 2 * unary_workers, "call")
         """What gRPC is given for calls that name no pool. Large enough for all of them together, in
         case a gRPC to come no longer asks a handler for its pool."""

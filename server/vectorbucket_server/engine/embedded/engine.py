@@ -74,17 +74,18 @@ class EmbeddedEngine(Engine):
         """Open the store and start the background threads, the first of which loads the indexes."""
         try:
             self._options.data_dir.mkdir(parents=True, exist_ok=True)
-            self._store = Store(self._options.data_dir / "store", self._options)
+        except OSError as error:
+            raise self._unusable(error) from error
+        self._store = Store(self._options.data_dir / "store", self._options)
+        try:
             # Hints of an earlier process: made again from the store.
             shutil.rmtree(self._generations, ignore_errors=True)
             self._generations.mkdir()
-        except OSError as error:
-            raise ServiceUnavailable(
-                f"the data directory {self._options.data_dir} cannot be used: {error.strerror}"
-            ) from error
-        try:
             self._catalog = Catalog(self._store)
             drops = self._catalog.drops()
+        except OSError as error:
+            self._store.close()
+            raise self._unusable(error) from error
         except (Corruption, ServiceUnavailable):
             self._store.close()
             raise
@@ -95,6 +96,11 @@ class EmbeddedEngine(Engine):
         self._indexer.start()
         self._reaper.start(drops)
         self._closed = False
+
+    def _unusable(self, error: OSError) -> ServiceUnavailable:
+        return ServiceUnavailable(
+            f"the data directory {self._options.data_dir} cannot be used: {error.strerror}"
+        )
 
     def close(self) -> None:
         """Stop the background threads, let go of the graphs, close the store."""
@@ -122,6 +128,9 @@ class EmbeddedEngine(Engine):
     def _opened(self, index: Index) -> OpenIndex:
         """Return the room of an index, or raise NoSuchVectorIndex."""
         opened = self._open.get(index.index_id)
+        if opened is None:
+            with self._lock:  # it may be in the catalogue already and its room in the making
+                opened = self._open.get(index.index_id)
         if opened is None:
             raise NoSuchVectorIndex.of(index.bucket_name, index.name)
         return opened
@@ -172,8 +181,9 @@ class EmbeddedEngine(Engine):
         opened.drop(lambda: self._catalog.drop_index(index))
         with self._lock:
             self._open.pop(index.index_id, None)
-        self._store.sync()
+        # Before the sync, which may fail: the index is gone for this process in any case.
         self._reaper.drop(opened)
+        self._store.sync()
 
     def index_statistics(self, index: Index) -> IndexStatistics:
         """Return what the index holds now."""

@@ -210,7 +210,7 @@ def test_rows_of_overwritten_and_deleted_vectors_go_and_no_others(
 
 def test_readers_miss_nothing_while_rows_are_overwritten_and_removed(room: OpenIndex) -> None:
     keys = [f"k{number}" for number in range(30)]
-    versions = 150
+    versions = 80
 
     def put(version: int) -> None:
         rows = [[float(version)] * 4] * len(keys)

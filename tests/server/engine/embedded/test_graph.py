@@ -219,14 +219,15 @@ def test_larger_k_makes_the_search_broader() -> None:
     assert recalls[1] + 0.02 < recalls[2]
 
 
-def test_breadth_by_k_finds_what_hnswlibs_own_breadth_finds() -> None:
+@pytest.mark.parametrize("breadth", [1, 3, 80])
+def test_breadth_by_k_finds_what_hnswlibs_own_breadth_finds(breadth: int) -> None:
     rows, queries = draw_noise(2_000, 32, seed=1), draw_noise(40, 32, seed=2)
     own = hnswlib.Index(space="l2", dim=32)
     own.init_index(max_elements=2_000, M=16, ef_construction=100, random_seed=100)
     own.add_items(rows, slots_of(2_000), num_threads=1)
-    own.set_ef(80)
-    expected = own.knn_query(queries, k=10, num_threads=1)[0].tolist()
-    assert [slots[:10] for slots in found_slots(filled(rows), queries, 80)] == expected
+    own.set_ef(breadth)
+    expected = own.knn_query(queries, k=1, num_threads=1)[0].tolist()
+    assert [slots[:1] for slots in found_slots(filled(rows), queries, breadth)] == expected
 
 
 def test_build_can_be_repeated() -> None:

@@ -29,66 +29,13 @@ from rooms import (
 from vectorbucket.errors import Corruption
 from vectorbucket_server.engine.base import NO_DEADLINE
 from vectorbucket_server.engine.embedded import indexer as module
+from vectorbucket_server.engine.embedded import pending as backlog
 from vectorbucket_server.engine.embedded.generation import Generation
 from vectorbucket_server.engine.embedded.indexer import Indexer, Pace
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.embedded.schema import Family, label_key
 from vectorbucket_server.engine.embedded.store import Store
-
-# --- Pace -----------------------------------------------------------------------------------------
-
-
-def pace(**changes: object) -> Pace:
-    """Return a pace of 3 ms and 256 rows on one thread, unless said otherwise."""
-    settings = {"turn_target_s": 0.003, "turn_rows_idle": 256, "indexer_threads": 1, **changes}
-    return Pace(EmbeddedOptions(**{"data_dir": None, **settings}))  # type: ignore[arg-type]
-
-
-def test_turn_is_large_while_nobody_queries() -> None:
-    assert pace().rows(queried_recently=False) == 256
-    assert pace(turn_rows_idle=1_000).rows(queried_recently=False) == 1_000
-
-
-def test_turn_is_never_smaller_than_what_keeps_all_threads_busy() -> None:
-    # hnswlib uses one thread for 4 × threads rows or fewer.
-    for threads in (1, 2, 16):
-        tiny = pace(indexer_threads=threads, turn_rows_idle=1, turn_target_s=1e-9)
-        assert tiny.rows(queried_recently=False) == 4 * threads + 1
-        assert tiny.rows(queried_recently=True) == 4 * threads + 1
-
-
-def test_turn_is_as_long_as_its_target_while_somebody_queries() -> None:
-    steady = pace()
-    for _ in range(60):
-        steady.measured(rows=100, seconds=0.01)
-    assert steady.rows(queried_recently=True) in {29, 30}
-    assert steady.rows(queried_recently=False) == 256
-
-
-def test_turn_for_queries_is_never_larger_than_the_idle_one() -> None:
-    quick = pace(turn_rows_idle=64)
-    for _ in range(60):
-        quick.measured(rows=1_000_000, seconds=0.001)
-    assert quick.rows(queried_recently=True) == 64
-
-
-def test_newest_measurement_counts_a_quarter() -> None:
-    one = pace(turn_target_s=1.0, turn_rows_idle=100_000)
-    before = one.rows(queried_recently=True)
-    one.measured(rows=before + 4_000, seconds=1.0)
-    assert one.rows(queried_recently=True) == before + 1_000
-    one.measured(rows=before - 3_000, seconds=1.0)
-    assert one.rows(queried_recently=True) == before
-
-
-@pytest.mark.parametrize(("rows", "seconds"), [(0, 1.0), (10, 0.0), (0, 0.0)])
-def test_turn_that_measures_nothing_changes_nothing(rows: int, seconds: float) -> None:
-    one = pace()
-    before = one.rows(queried_recently=True)
-    one.measured(rows, seconds)
-    assert one.rows(queried_recently=True) == before
-
 
 # --- The thread -----------------------------------------------------------------------------------
 
@@ -124,9 +71,7 @@ def fixture_turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
 
 
 @pytest.fixture(name="make")
-def fixture_make(
-    store: Store, options: EmbeddedOptions, notes: Notes
-) -> Callable[..., OpenIndex]:
+def fixture_make(store: Store, options: EmbeddedOptions, notes: Notes) -> Callable[..., OpenIndex]:
     """Return how to make an index that gets a graph with its first vector; numbers are its id."""
 
     def make(index_id: int, *, graph_rows_min: int = 1, **changes: object) -> OpenIndex:
@@ -144,11 +89,10 @@ def put(room: OpenIndex, count: int, start: int = 0) -> None:
 
 
 @contextmanager
-def working(
-    rooms: list[OpenIndex], options: EmbeddedOptions, notes: Notes
-) -> Iterator[Indexer]:
-    """Yield an indexer that works on indexes; stop it at the end."""
+def working(rooms: list[OpenIndex], options: EmbeddedOptions, notes: Notes) -> Iterator[Indexer]:
+    """Yield an indexer that works on indexes, and knows that there is work; stop it at the end."""
     indexer = Indexer(lambda: rooms, options, notes)
+    indexer.wake()
     indexer.start()
     try:
         yield indexer
@@ -263,9 +207,13 @@ def test_turns_are_short_while_there_are_queries(
     assert turns.of(asked)[0] < 256
 
 
-def test_writer_that_waits_goes_on_after_a_turn(
-    make: Callable[..., OpenIndex], options: EmbeddedOptions, notes: Notes
+def test_writer_that_waits_is_told_after_a_turn(
+    make: Callable[..., OpenIndex],
+    options: EmbeddedOptions,
+    notes: Notes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(backlog, "_LOOK_AGAIN_S", 10 * WITHIN_S)
     room = make(1, pending_bytes_max=10 * 16)
     with working([room], options, notes) as indexer:
         for start in range(0, 200, 20):
@@ -278,7 +226,7 @@ def test_writer_that_waits_goes_on_after_a_turn(
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, MemoryError, OSError, ValueError])
-def test_turn_that_fails_is_told_and_tried_again_without_being_asked(
+def test_turn_that_fails_is_told_and_tried_again_without_being_asked(  # noqa: PLR0917 - fixtures
     make: Callable[..., OpenIndex],
     options: EmbeddedOptions,
     notes: Notes,
@@ -341,6 +289,7 @@ def test_stopping_finishes_the_turn_under_way_and_begins_no_other(
     put(room, 1_000)
     turns.go_on.clear()
     indexer = Indexer(lambda: [room], options, notes)
+    indexer.wake()
     indexer.start()
     eventually(lambda: turns.taken, "a turn is under way")
     with running(indexer.stop) as stopping:

@@ -37,7 +37,7 @@ from vectorbucket_server.filters.matcher import compile_matcher
 from vectorbucket_server.filters.parser import parse
 from vectorbucket_server.model import Metadata, MetadataScalar
 
-QUICK = settings(derandomize=True, database=None, deadline=None, max_examples=400)
+QUICK = settings(derandomize=True, database=None, deadline=None, max_examples=250)
 
 FIELDS = ("f", "g", "absent")
 LONG = "a string that is longer than sixteen characters"

@@ -6,46 +6,34 @@ live vector in long double. Plans are given in place of the planner's choice.
 
 from __future__ import annotations
 
-import itertools
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lives import Life, keys_of, names
-from oracles import draw_mixture, draw_noise, random_grid
-from rooms import GivenUp, eventually, restless, running
-from vectorbucket.errors import RequestTimeout
-from vectorbucket_server.engine.base import NO_DEADLINE, Deadline
+from lives import Life, names
+from oracles import draw_noise, random_grid
+from searches import (
+    FILTERED,
+    PLANS,
+    RED,
+    UNFILTERED,
+    answer,
+    check,
+    fill,
+    search_for,
+    truth,
+)
 from vectorbucket_server.engine.embedded import search as module
-from vectorbucket_server.engine.embedded.generation import View
 from vectorbucket_server.engine.embedded.planner import (
     ExactScan,
     GraphSearch,
     OverfetchedSearch,
     Plan,
 )
-from vectorbucket_server.engine.embedded.search import Search
 from vectorbucket_server.filters.expression import Equals, Expression
-from vectorbucket_server.filters.matcher import compile_matcher
 from vectorbucket_server.model import DistanceMetric, Float32Array
-
-RED = Equals("colour", "red")
-
-UNFILTERED: dict[str, Plan] = {
-    "scan": ExactScan(0),
-    "graph": GraphSearch(400),
-    "narrow graph": GraphSearch(12),
-}
-FILTERED: dict[str, Plan] = {
-    "scan": ExactScan(0),
-    "overfetched": OverfetchedSearch(400),
-    "narrow overfetched": OverfetchedSearch(12),
-}
-PLANS = [(None, name) for name in UNFILTERED] + [(RED, name) for name in FILTERED]
-"""A filter, or none, and the name of a plan that may run for it."""
 
 
 @pytest.fixture(name="life")
@@ -60,95 +48,6 @@ def fixture_life(tmp_path: Path) -> Iterator[Life]:
 def fixture_force(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plan], None]:
     """Return how to decide which plan runs."""
     return lambda plan: monkeypatch.setattr(module, "choose", lambda *_: plan)
-
-
-def search_for(
-    life: Life,
-    queries: Float32Array,
-    top_k: int,
-    expression: Expression | None = None,
-    *,
-    deadline: Deadline = NO_DEADLINE,
-) -> Search:
-    """Return a search that was not run yet."""
-    return Search(
-        generation=life.generation,
-        queries=life.generation.metric.preprocess(queries),
-        top_k=top_k,
-        filter=expression,
-        ef_search=64,
-        threads=1,
-        deadline=deadline,
-    )
-
-
-def answer(search: Search) -> list[list[tuple[float, str]]]:
-    """Return (distance, key) of what a search finds, as it ranks them, ties at the cut included."""
-    _, view, ranked = search.run()
-    return [
-        list(zip(distances[valid].tolist(), view.keys.at(slots[valid]), strict=True))
-        for slots, distances, valid in zip(
-            ranked.slots, ranked.distances, ranked.valid, strict=True
-        )
-    ]
-
-
-def truth(
-    life: Life, query: Float32Array, expression: Expression | None = None
-) -> list[tuple[float, str]]:
-    """Return (distance, key) of every vector that takes part, nearest first, then by key."""
-    matches = compile_matcher(expression) if expression else lambda _: True
-    wanted = query.astype(np.longdouble)
-    found = []
-    for key in life.labels:
-        if not matches(life.metadata[key]):
-            continue
-        row = life.rows[key].astype(np.longdouble)
-        if life.metric is DistanceMetric.EUCLIDEAN:
-            far = np.sqrt(((row - wanted) ** 2).sum())
-        else:
-            far = 1 - (row @ wanted) / np.sqrt((row @ row) * (wanted @ wanted))
-        found.append((float(far), key))
-    return sorted(found)
-
-
-def check(
-    life: Life,
-    queries: Float32Array,
-    top_k: int,
-    expression: Expression | None = None,
-) -> None:
-    """Run a search and compare it with the truth, distance by distance."""
-    # Under cosine a row is rounded to float32 once more, when it is scaled.
-    slack = 3e-7 if life.metric is DistanceMetric.COSINE else 0.0
-    found = answer(search_for(life, queries, top_k, expression))
-    assert len(found) == len(queries)
-    for query, hits in zip(queries, found, strict=True):
-        true = truth(life, query, expression)
-        distances = {key: far for far, key in true}
-        assert len(hits) >= min(top_k, len(true))
-        assert len({key for _, key in hits}) == len(hits)
-        assert [far for far, _ in hits] == sorted(far for far, _ in hits)
-        for position, (far, key) in enumerate(hits[:top_k]):
-            assert far == pytest.approx(distances[key], rel=1e-9, abs=slack)
-            assert far == pytest.approx(true[position][0], rel=1e-9, abs=slack)
-
-
-def fill(life: Life, count: int, *, indexed: int, red: float = 0.4) -> None:
-    """Put noise of which some is red, put a part of it into the graph, and let some of it die.
-
-    Every ninth is overwritten, every seventh deleted: before its turn, and after.
-    """
-    keys, rng = names(count), np.random.default_rng(count)
-    colours = [{"colour": "red" if rng.random() < red else "blue"} for _ in keys]
-    dimension = life.generation.view.rows.shape[1]
-    life.put(keys, draw_noise(count, dimension, seed=3), colours)
-    life.delete(keys[::7][::2])
-    while life.generation.graphed < indexed:
-        life.generation.turn(min(50, indexed - life.generation.graphed), 1)
-    life.delete(keys[::7][1::2])
-    again = [key for key in keys[::9] if key in life.labels]
-    life.put(again, draw_noise(len(again), dimension, seed=4), [{"colour": "red"} for _ in again])
 
 
 # --- Every plan -----------------------------------------------------------------------------------
@@ -383,122 +282,3 @@ def test_ranked_says_whether_there_are_ties(life: Life, force: Callable[[Plan], 
     origin = np.zeros((1, 4), np.float32)
     assert search_for(life, origin, 3).run()[2].has_ties
     assert not search_for(life, rows[2:3], 1).run()[2].has_ties
-
-
-# --- Numbers at the ends of float32 ---------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "size", [1e-45, 1e-38, 1e-30, 3e-23, 1e-20, 1e18, 9e18, 1.5e19, 1e30, 3e38]
-)
-@pytest.mark.parametrize("metric", DistanceMetric)
-def test_scan_is_exact_where_squares_leave_float32(
-    tmp_path: Path, force: Callable[[Plan], None], metric: DistanceMetric, size: float
-) -> None:
-    life = Life(tmp_path, metric=metric)
-    rng = np.random.default_rng(1)
-    rows = (rng.uniform(-1, 1, (120, 4)) * size).astype(np.float32)
-    rows[~rows.any(axis=1), 0] = 1e-45
-    life.put(names(120), rows)
-    force(ExactScan(0))
-    queries = rows[:6].copy()
-    queries[3:, 0] *= np.float32(0.5)
-    queries[~queries.any(axis=1), 0] = 1e-45
-    check(life, queries, 5)
-    life.generation.discard()
-
-
-@pytest.mark.parametrize("size", [1e-30, 1e18, 9e18, 1e30, 3e38])
-def test_one_vector_of_another_size_spoils_no_answer(
-    life: Life, force: Callable[[Plan], None], size: float
-) -> None:
-    rows = draw_noise(100, 4, seed=1)
-    rows[50] = size
-    life.put(names(100), rows)
-    force(ExactScan(0))
-    check(life, draw_noise(5, 4, seed=2), 7)
-    check(life, rows[49:51], 7)
-
-
-def test_neighbours_that_float32_cannot_tell_apart_are_ranked_exactly(
-    tmp_path: Path, force: Callable[[Plan], None]
-) -> None:
-    life = Life(tmp_path, dimension=64)
-    base = draw_mixture(1, 64, seed=1)[0] * np.float32(100)
-    rows = np.tile(base, (200, 1))
-    rows[np.arange(200), np.arange(200) % 64] += np.linspace(1e-5, 1e-3, 200, dtype=np.float32)
-    life.put(names(200), rows)
-    for plan in (ExactScan(0), GraphSearch(400)):
-        force(plan)
-        check(life, base[None], 5)
-        life.index_all()
-    life.generation.discard()
-
-
-# --- Deadlines and races --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("expression", "name"), PLANS)
-def test_caller_who_has_given_up_gets_no_answer(
-    life: Life, force: Callable[[Plan], None], expression: Expression | None, name: str
-) -> None:
-    fill(life, 100, indexed=60)
-    force((FILTERED if expression else UNFILTERED)[name])
-    with pytest.raises(RequestTimeout):
-        search_for(life, draw_noise(1, 4, seed=1), 5, expression, deadline=GivenUp()).run()
-
-
-@pytest.mark.parametrize(("expression", "name"), PLANS)
-def test_no_key_is_missed_or_doubled_while_it_is_overwritten(
-    life: Life, force: Callable[[Plan], None], expression: Expression | None, name: str
-) -> None:
-    keys = names(24)
-    life.put(keys, None, [{"colour": "red"}] * 24)
-    force((FILTERED if expression else UNFILTERED)[name])
-    done = threading.Event()
-    wrong: list[list[str]] = []
-    checks = itertools.count()
-    query = draw_noise(1, 4, seed=1)
-
-    def index() -> None:
-        while not done.is_set():
-            life.generation.turn(5, 1)
-
-    def ask() -> None:
-        while not done.is_set():
-            (hits,) = answer(search_for(life, query, 24, expression))
-            found = sorted(key for _, key in hits)
-            if found != keys:
-                wrong.append(found)
-            next(checks)
-
-    with restless(), running(index), running(ask, times=2):
-        numbers = itertools.count()
-
-        def overwrite() -> bool:
-            number = next(numbers)
-            some = [keys[number % 24], keys[number * 5 % 24 - 1]][: 1 + number % 2]
-            life.put(some, None, [{"colour": "red"}] * len(some))
-            return number > 100 and next(checks) > 60
-
-        eventually(overwrite, "enough was overwritten and looked for")
-        done.set()
-    assert wrong == []
-
-
-def test_answer_belongs_to_one_view_though_vectors_come_and_go(life: Life) -> None:
-    life.put(names(50))
-    views: list[View] = []
-
-    def ask() -> None:
-        for _ in range(200):
-            _, view, ranked = search_for(life, draw_noise(1, 4, seed=1), 1_000).run()
-            views.append(view)
-            found = keys_of(view, ranked.slots[ranked.valid].tolist())
-            assert found == keys_of(view), f"at seq {view.seq}"
-
-    with restless(), running(ask):
-        for number in range(200):
-            life.put(names(3, 50 + number * 3))
-            life.delete(names(2, 50 + number * 3))
-    assert len({view.seq for view in views}) > 1

@@ -1,0 +1,165 @@
+"""The seam as a page: complete, documented, free of logic and of whoever stands above or beside it.
+
+What the promises mean is tested in tests/engines, over every engine.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from house import ROOT
+from vectorbucket import errors
+from vectorbucket_server.engine import base
+from vectorbucket_server.engine.base import (
+    NO_DEADLINE,
+    Capabilities,
+    Deadline,
+    Engine,
+    NoDeadline,
+    Observer,
+    SilentObserver,
+    WriteGuard,
+)
+from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
+from vectorbucket_server.engine.memory import MemoryEngine
+
+METHODS = sorted(Engine.__abstractmethods__)
+ON_AN_INDEX = [
+    name
+    for name in METHODS
+    if callable(getattr(Engine, name))
+    and "index" in inspect.signature(getattr(Engine, name)).parameters
+]
+ENGINES = (MemoryEngine, EmbeddedEngine)
+PAGE = (ROOT / "server/vectorbucket_server/engine/base.py").read_text(encoding="utf-8")
+
+
+def documentation(method: str) -> str:
+    """Return the manual's entry of a method."""
+    return inspect.getdoc(getattr(Engine, method)) or ""
+
+
+def named_errors(text: str) -> set[str]:
+    """Return the names of errors under ``Raises:``."""
+    _, _, raises = text.partition("Raises:")
+    return set(re.findall(r"^ {4}(\w+): ", raises, re.MULTILINE))
+
+
+# --- The manual -----------------------------------------------------------------------------------
+
+
+def test_every_public_method_of_an_engine_is_abstract() -> None:
+    public = {name for name in vars(Engine) if not name.startswith("_")}
+    assert public == set(METHODS)
+    with pytest.raises(TypeError, match="abstract"):
+        Engine()  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_an_entry_in_the_manual(method: str) -> None:
+    assert documentation(method).rstrip().endswith(".")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_error_that_the_manual_names_is_one_of_the_contract(method: str) -> None:
+    for name in named_errors(documentation(method)):
+        leaf = getattr(errors, name)
+        assert issubclass(leaf, errors.VectorBucketError)
+        assert leaf in errors.TABLE, f"{name} is a kind of error, not an error"
+
+
+@pytest.mark.parametrize("method", ON_AN_INDEX)
+def test_every_call_on_an_index_says_what_comes_of_one_that_is_gone(method: str) -> None:
+    expected = "NoSuchBucket" if method == "put_index" else "NoSuchVectorIndex"
+    assert expected in named_errors(documentation(method))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_take_what_the_seam_says(engine: type[Engine], method: str) -> None:
+    ours, theirs = getattr(engine, method), getattr(Engine, method)
+    assert ours is not theirs
+    if isinstance(theirs, property):
+        assert isinstance(ours, property)
+        return
+    assert inspect.signature(ours) == inspect.signature(theirs)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_add_no_public_method_of_their_own(engine: type[Engine]) -> None:
+    assert {name for name in vars(engine) if not name.startswith("_")} == set(METHODS)
+
+
+def test_page_holds_no_logic() -> None:
+    tree = ast.parse(PAGE)
+    logic = ast.If | ast.For | ast.While | ast.Try | ast.With | ast.IfExp | ast.comprehension
+    assert [node for node in ast.walk(tree) if isinstance(node, logic)] == []
+
+
+def test_page_imports_only_what_stands_below_it() -> None:
+    imported = {
+        node.module.partition(".")[0] if "server" not in node.module else node.module
+        for node in ast.walk(ast.parse(PAGE))
+        if isinstance(node, ast.ImportFrom) and node.module
+    }
+    assert imported == {
+        "__future__", "abc", "collections", "dataclasses", "typing", "vectorbucket_server.model"
+    }  # fmt: skip
+
+
+# --- What callers and engines hand each other -----------------------------------------------------
+
+
+def test_nobody_waits_longer_than_without_a_deadline() -> None:
+    for deadline in (NO_DEADLINE, NoDeadline()):
+        deadline.check()
+        assert deadline.remaining_s() is None
+
+
+def test_silent_observer_takes_everything_and_keeps_nothing() -> None:
+    observer = SilentObserver()
+    observer.plan_chosen("exact_scan", 1)
+    observer.vectors_indexed(0, 0.0)
+    observer.background_failed("indexing", ValueError("x"))
+    assert vars(observer) == {}
+
+
+@pytest.mark.parametrize(
+    ("implementation", "protocol"), [(SilentObserver, Observer), (NoDeadline, Deadline)]
+)
+def test_standard_implementations_fit_their_protocols(implementation: type, protocol: type) -> None:
+    wanted = {name for name in vars(protocol) if not name.startswith("_")}
+    for name in wanted:
+        assert inspect.signature(getattr(implementation, name)) == inspect.signature(
+            getattr(protocol, name)
+        )
+    assert {name for name in vars(implementation) if not name.startswith("_")} == wanted
+
+
+@pytest.mark.parametrize("protocol", [Deadline, WriteGuard, Observer])
+def test_protocols_are_documented_to_the_last_method(protocol: type) -> None:
+    for name, method in vars(protocol).items():
+        if not name.startswith("_"):
+            assert inspect.getdoc(method), name
+
+
+def test_capabilities_are_all_said_and_never_change() -> None:
+    assert {field.type for field in fields(Capabilities)} == {"bool"}
+    for engine in (MemoryEngine(), EmbeddedEngine.__new__(EmbeddedEngine)):
+        capabilities = engine.capabilities
+        assert all(
+            isinstance(getattr(capabilities, one.name), bool) for one in fields(capabilities)
+        )
+        with pytest.raises(FrozenInstanceError):
+            capabilities.persistent = True  # type: ignore[misc]
+
+
+def test_module_says_everything_it_exports() -> None:
+    for name, value in vars(base).items():
+        if inspect.isclass(value) and value.__module__ == base.__name__:
+            assert inspect.getdoc(value), name
