@@ -15,10 +15,8 @@ import numpy as np
 
 from vectorbucket._models import MetadataValue, Scalar
 from vectorbucket.errors import VectorIndexParameterInvalid
+from vectorbucket.limits import INTEGER_MAX
 from vectorbucket.v1 import vector_pb2
-
-INTEGER_MAX = 2**53
-"""The largest integer whose neighbours a double can tell apart. Source: IEEE 754 binary64."""
 
 _FIELD_BYTES = 24
 """Tags and lengths around one field of a map, at most."""

@@ -22,6 +22,14 @@ from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 _QUERIES_RECENT_S = 0.2
 """A query within so many seconds makes turns short."""
 
+_PUTS_RECENT_S = 0.05
+"""A put within so many seconds is part of a burst."""
+
+_BURST_S = 2.0
+"""How long a burst of puts goes first. Graphs and puts share the cores: a burst that is
+acknowledged before it is indexed is acknowledged about twice as fast, and is indexed hardly later.
+"""
+
 _ROWS_PER_S_FIRST = 2_000.0
 """What a new graph is assumed to take, until a turn was measured."""
 
@@ -79,6 +87,9 @@ class Indexer:
         self._stopping = False
         self._paces: dict[int, Pace] = {}
         self._left_alone: dict[int, float] = {}
+        self._bursts: dict[int, float] = {}
+        """When the burst of an index began that has not been indexed yet."""
+        self._yielding = False
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
 
     def start(self) -> None:
@@ -105,9 +116,10 @@ class Indexer:
         while True:
             with self._condition:
                 # An index that was left alone is looked at again without being asked.
+                later_s = _AFTER_FAILURE_S if self._left_alone else None
                 self._condition.wait_for(
                     lambda: self._woken or self._stopping,
-                    _AFTER_FAILURE_S if self._left_alone else None,
+                    _PUTS_RECENT_S if self._yielding else later_s,
                 )
                 self._woken = False
             while not self._stopping and self._round():
@@ -129,11 +141,15 @@ class Indexer:
 
     def _round(self) -> bool:
         """Give each index that has work one turn; return whether there was any."""
-        worked = False
+        worked = self._yielding = False
         for opened in self._indexes():
             generation = opened.generation
             index_id = opened.index.index_id
             if generation is None or not generation.has_work or self._stopping:
+                self._bursts.pop(index_id, None)
+                continue
+            if self._puts_go_first(opened):
+                self._yielding = True
                 continue
             if self._left_alone.get(index_id, 0.0) > time.monotonic():
                 continue
@@ -145,6 +161,13 @@ class Indexer:
                 self._observer.background_failed(f"indexing of {opened.index.name!r}", error)
             worked = True
         return worked
+
+    def _puts_go_first(self, opened: OpenIndex) -> bool:
+        """Return whether a burst of puts into the index is under way, and not for long yet."""
+        now = time.monotonic()
+        if now - opened.put_s >= _PUTS_RECENT_S or not opened.backlog.is_moderate:
+            return False
+        return now - self._bursts.setdefault(opened.index.index_id, now) < _BURST_S
 
     def _turn(self, opened: OpenIndex, generation: Generation) -> None:
         pace = self._paces.setdefault(opened.index.index_id, Pace(self._options))

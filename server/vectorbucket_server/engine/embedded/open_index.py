@@ -85,6 +85,8 @@ class OpenIndex:
         self.index = index
         self.queried_s = 0.0
         """When the last query came, on the monotonic clock; the indexer yields to queries."""
+        self.put_s = 0.0
+        """When the last put was committed, on the same clock; it yields to a burst of puts, too."""
         self._store = store
         self._options = options
         self._observer = observer
@@ -213,6 +215,7 @@ class OpenIndex:
             if admitted:
                 self._stage(generation, rows, names)
                 self._commit(generation, vector_keys, records, data, batch.metadata)
+                self.put_s = time.monotonic()
                 if guard is not None:
                     guard.committed()
         self._work_came()

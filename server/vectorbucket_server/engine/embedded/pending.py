@@ -63,6 +63,11 @@ class Backlog:
                     left_s = min(left_s, remaining_s)
                 self._condition.wait(min(left_s, _LOOK_AGAIN_S))
 
+    @property
+    def is_moderate(self) -> bool:
+        """Whether less than half of the bound is pending."""
+        return 2 * self._pending_bytes() < self._bytes_max
+
     def shrunk(self) -> None:
         """Say that less is pending than before."""
         with self._condition:
