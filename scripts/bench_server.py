@@ -108,9 +108,15 @@ class ServerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop the server, unless it was killed."""
+        """Stop the server, unless it was killed.
+
+        Raises:
+            RuntimeError: It ended, but neither well nor by being asked to.
+        """
         if self._process.returncode is None:
-            self.stop()
+            code = self.stop()
+            if error is None and code not in {0, -signal.SIGTERM}:
+                raise RuntimeError(f"the server ended with exit code {code}")
 
 
 StartServer: TypeAlias = Callable[[Path], ServerProcess]

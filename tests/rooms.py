@@ -270,11 +270,15 @@ def together(calls: Sequence[Callable[[], object]]) -> list[object]:
         barrier.wait(WITHIN_S)
         outcomes[position] = refused(calls[position])
 
-    threads = [threading.Thread(target=run, args=(position,)) for position in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(WITHIN_S)
+    threads = [
+        threading.Thread(target=run, args=(position,), daemon=True)
+        for position in range(len(calls))
+    ]
+    with restless():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WITHIN_S)
     assert len(outcomes) == len(calls), "a thread hangs"
     return [outcomes[position] for position in range(len(calls))]
 

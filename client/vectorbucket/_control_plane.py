@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vectorbucket._caller import Caller
-from vectorbucket._messages import int32, metric_number, read_bucket, read_index
+from vectorbucket._messages import int32, key_list, metric_number, read_bucket, read_index
 from vectorbucket._models import BucketInfo, BucketPage, IndexInfo, IndexPage
 from vectorbucket.errors import InvalidArgument
 from vectorbucket.v1 import bucket_service_pb2, index_pb2, index_service_pb2
@@ -144,7 +144,9 @@ class ControlPlane(Caller):
             dimension=int32("dimension", dimension),
             distance_metric=metric_number(distance_metric),
             metadata=index_pb2.MetadataConfiguration(
-                non_filterable_metadata_keys=non_filterable_metadata_keys
+                non_filterable_metadata_keys=key_list(
+                    non_filterable_metadata_keys, "non_filterable_metadata_keys"
+                )
             ),
         )
         self._call(self._indexes.PutVectorIndex, request, timeout_s, repeatable=False)

@@ -59,19 +59,19 @@ def int32(field: str, value: int, error: type[InvalidRequest] = VectorIndexParam
     return int(value)
 
 
-def key_list(keys: Iterable[str]) -> list[str]:
-    """Return keys as a list of texts.
+def key_list(keys: Iterable[str], name: str = "keys") -> list[str]:
+    """Return keys, or other names, as a list of texts.
 
     Raises:
         VectorIndexParameterInvalid: One text instead of several, or a key that is no text.
     """
     if isinstance(keys, str):
         raise VectorIndexParameterInvalid(
-            f"keys is the text {keys!r}; it must be a list of texts", field="keys"
+            f"{name} is the text {keys!r}; it must be a list of texts", field=name
         )
     listed = list(keys)
     for position, key in enumerate(listed):
-        field = f"keys[{position}]"
+        field = f"{name}[{position}]"
         if not isinstance(key, str):
             raise VectorIndexParameterInvalid(f"{field} is {key!r}; it must be text", field=field)
         try:

@@ -168,6 +168,11 @@ REFUSALS: dict[str, tuple[Callable[[Client], object], type[VectorBucketError], s
         VectorIndexParameterInvalid,
         "11",
     ),
+    "non-filterable keys that are one text": (
+        put_index(non_filterable_metadata_keys="raw"),
+        VectorIndexParameterInvalid,
+        "non_filterable_metadata_keys is the text 'raw'",
+    ),
     "non-filterable key of 64 characters": (
         put_index(non_filterable_metadata_keys=["k" * 64]),
         VectorIndexParameterInvalid,

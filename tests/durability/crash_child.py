@@ -20,6 +20,7 @@ from typing import Any
 
 from durability.ledger import Operation, random_operations
 from vectorbucket.errors import NoSuchBucket
+from vectorbucket_server.engine.embedded import indexer
 from vectorbucket_server.engine.embedded.dead_rows import DeadRows
 from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
 from vectorbucket_server.engine.embedded.generation import Generation
@@ -109,6 +110,7 @@ def arm(point: Point, nth: int) -> None:
 
 def main(data_dir: Path, seed: int, point: Point, nth: int) -> None:
     """Write until the point is reached."""
+    indexer._BURST_S = 0.0  # else the indexer would wait until the burst is over
     engine = EmbeddedEngine(options(data_dir))
     engine.open()
     index = open_index(engine)

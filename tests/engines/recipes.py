@@ -16,7 +16,7 @@ import pytest
 
 from engines.subject import Subject
 from vectorbucket_server.engine.base import Engine, SilentObserver
-from vectorbucket_server.engine.embedded import planner
+from vectorbucket_server.engine.embedded import indexer, planner
 from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.memory import MemoryEngine
@@ -33,11 +33,16 @@ class WatchingObserver(SilentObserver):
 
     def __init__(self) -> None:
         self.plans: Counter[str] = Counter()
+        self.indexed = 0
         self.failures: list[str] = []
 
     def plan_chosen(self, plan: str, query_count: int) -> None:
         """Count the plan."""
         self.plans[plan] += query_count
+
+    def vectors_indexed(self, count: int, seconds: float) -> None:  # noqa: ARG002 - the protocol's
+        """Count the vectors."""
+        self.indexed += count
 
     def background_failed(self, work: str, error: Exception) -> None:
         """Remember the failure."""
@@ -51,10 +56,9 @@ class Recipe:
     make: Callable[[Path, WatchingObserver], Engine]
     settles: bool = False
     """Whether tests wait for the indexer where the state of the graph could matter."""
-    asks_graph: bool = False
-    """Whether the planner is told that scans are dear, so that queries of few vectors ask the
-    graph.
-    """
+    eager: bool = False
+    """Whether indexing and graph searches happen however few vectors there are and however busy
+    puts are: the constants that put them off are set to nothing."""
     exact: bool = False
     """Whether it must find exactly what the specification finds."""
 
@@ -72,8 +76,8 @@ def _embedded(graph_rows_min: int) -> Callable[[Path, WatchingObserver], Engine]
 RECIPES = {
     "memory": Recipe(lambda *_: MemoryEngine(), exact=True),
     "embedded-scanning": Recipe(_embedded(_NEVER), exact=True),
-    "embedded-indexing": Recipe(_embedded(1), asks_graph=True),
-    "embedded-indexed": Recipe(_embedded(1), asks_graph=True, settles=True),
+    "embedded-indexing": Recipe(_embedded(1), eager=True),
+    "embedded-indexed": Recipe(_embedded(1), eager=True, settles=True),
 }
 """Recipe by name. The embedded engine three times: without a graph, while it is built, when it is.
 """
@@ -84,11 +88,13 @@ def opened(recipe: Recipe, folder: Path) -> Iterator[tuple[Subject, WatchingObse
     """Yield an empty, open engine of a recipe; check at the end that nothing failed behind."""
     observer = WatchingObserver()
     with pytest.MonkeyPatch.context() as patch:
-        if recipe.asks_graph:
+        if recipe.eager:
             patch.setattr(planner, "_SCAN_FIXED_S", _SCAN_IS_DEAR_S)
+            # Indexed beside the puts: a test's burst would be over before the indexer began.
+            patch.setattr(indexer, "_BURST_S", 0.0)
         subject = Subject(lambda: recipe.make(folder, observer), settles=recipe.settles)
         try:
             yield subject, observer
         finally:
             subject.close()
-    assert observer.failures == []
+    assert not observer.failures, observer.failures

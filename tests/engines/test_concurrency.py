@@ -35,8 +35,10 @@ RECIPE_NAMES = ("embedded-scanning", "embedded-indexing")
 @pytest.fixture(name="beside", params=RECIPE_NAMES)
 def fixture_beside(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     """Yield an engine without a graph, and one whose indexer works all the time."""
-    with opened(RECIPES[request.param], tmp_path) as (subject, _):
+    recipe = RECIPES[request.param]
+    with opened(recipe, tmp_path) as (subject, observer):
         yield subject
+        assert (observer.indexed > 0) is recipe.eager
 
 
 def row_of(key: str, version: int) -> list[float]:

@@ -47,6 +47,16 @@ def test_context_stops_its_server_even_when_the_block_fails(tmp_path: Path) -> N
     assert server.stop() == -signal.SIGTERM
 
 
+def test_server_that_crashes_on_its_way_out_is_no_success(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, time; signal.signal(signal.SIGTERM, lambda *_: os._exit(7));"
+        "print('ready grpc=a:3', flush=True); time.sleep(60)"
+    )
+    server = ServerProcess(command(code), tmp_path / "log")
+    with pytest.raises(RuntimeError, match="ended with exit code 7"), server:
+        pass
+
+
 def test_killed_server_is_gone_and_can_be_killed_again(tmp_path: Path) -> None:
     code = "import time; print('x ready grpc=a:2 y', flush=True); time.sleep(60)"
     server = ServerProcess(command(code), tmp_path / "log")

@@ -23,6 +23,9 @@ QUERIES_PER_TURN = 512
 """Queries of a batch that the engine gets at once: enough to use all cores (two threads answer 500
 in 60 ms), few enough that answers flow and that a cancelled call stops soon."""
 
+QUERIES_PER_TURN_WITH_METADATA = 32
+"""The same when hits carry metadata: 32 queries for 100 hits of 40 KB are 128 MB at once."""
+
 _FRAME_BYTES = 8
 """Bytes that a message takes inside another one, beside its own, at most."""
 
@@ -79,10 +82,11 @@ class Queries:
         check_query_hits(len(vectors), top_k, limits)
         check_numbers(vectors, index.metric, "query_vectors[{}]")
         expression = self._filter_of(request, index)
-        for position in range(0, len(vectors), QUERIES_PER_TURN):
+        turn = QUERIES_PER_TURN_WITH_METADATA if request.return_metadata else QUERIES_PER_TURN
+        for position in range(0, len(vectors), turn):
             deadline.check()
             query = Query(
-                vectors=vectors[position : position + QUERIES_PER_TURN],
+                vectors=vectors[position : position + turn],
                 top_k=top_k,
                 filter=expression,
                 return_metadata=request.return_metadata,

@@ -187,7 +187,7 @@ class EmbeddedEngine(Engine):
 
     def index_statistics(self, index: Index) -> IndexStatistics:
         """Return what the index holds now."""
-        return self._opened(index).statistics(NO_DEADLINE)
+        return self._opened(index).statistics()
 
     # --- Data plane -------------------------------------------------------------------------------
 

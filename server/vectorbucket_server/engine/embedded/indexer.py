@@ -13,8 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from vectorbucket.errors import NoSuchVectorIndex, VectorBucketError
-from vectorbucket_server.engine.base import NO_DEADLINE, Observer
+from vectorbucket.errors import NoSuchVectorIndex, RequestTimeout, VectorBucketError
+from vectorbucket_server.engine.base import NO_DEADLINE, NoDeadline, Observer
 from vectorbucket_server.engine.embedded.generation import Generation
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
@@ -133,15 +133,18 @@ class Indexer:
             if self._stopping:
                 return
             try:
-                opened.load(NO_DEADLINE)
+                opened.load(NO_DEADLINE, stop=_UntilStop(self))
             except NoSuchVectorIndex:
                 continue  # dropped meanwhile
+            except RequestTimeout:
+                return  # the engine is closing
             except (VectorBucketError, *_FAILURES) as error:
                 self._observer.background_failed(f"loading of {opened.index.name!r}", error)
 
     def _round(self) -> bool:
         """Give each index that has work one turn; return whether there was any."""
         worked = self._yielding = False
+        self._forget_dropped()
         for opened in self._indexes():
             generation = opened.generation
             index_id = opened.index.index_id
@@ -162,6 +165,13 @@ class Indexer:
             worked = True
         return worked
 
+    def _forget_dropped(self) -> None:
+        """Forget what is known of indexes that are not there any more."""
+        known = {opened.index.index_id for opened in self._indexes()}
+        for notes in (self._paces, self._left_alone, self._bursts):
+            for index_id in notes.keys() - known:
+                del notes[index_id]
+
     def _puts_go_first(self, opened: OpenIndex) -> bool:
         """Return whether a burst of puts into the index is under way, and not for long yet."""
         now = time.monotonic()
@@ -178,3 +188,15 @@ class Indexer:
         pace.measured(rows, seconds)
         self._observer.vectors_indexed(rows, seconds)
         opened.backlog.shrunk()
+
+
+class _UntilStop(NoDeadline):
+    """The patience of the indexer, which ends when it is to stop."""
+
+    def __init__(self, indexer: Indexer) -> None:
+        self._indexer = indexer
+
+    def check(self) -> None:
+        """Return, or raise RequestTimeout if the indexer is to stop."""
+        if self._indexer._stopping:  # noqa: SLF001 - one idea in two classes
+            raise RequestTimeout("the engine is closing")

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from vectorbucket.errors import NoSuchVectorIndex, RequestTimeout, ServiceUnavailable
-from vectorbucket_server.engine.base import Deadline, Observer, WriteGuard
+from vectorbucket_server.engine.base import NO_DEADLINE, Deadline, Observer, WriteGuard
 from vectorbucket_server.engine.embedded import recovery
 from vectorbucket_server.engine.embedded.dead_rows import DeadRows
 from vectorbucket_server.engine.embedded.generation import Generation
@@ -60,6 +60,9 @@ from vectorbucket_server.model import (
     Vector,
     VectorBatch,
 )
+
+_LOAD_WAIT_S = 2.0
+"""How long, in seconds, a caller waits for an index that another thread is loading."""
 
 
 class OpenIndex:
@@ -112,12 +115,18 @@ class OpenIndex:
         """The generation, if it was made."""
         return self._generation
 
-    def load(self, deadline: Deadline) -> Generation:
+    def load(self, deadline: Deadline, stop: Deadline = NO_DEADLINE) -> Generation:
         """Return the generation, making it from the store if need be.
+
+        Args:
+            deadline: How long the caller waits for someone else who is making it. Whoever has begun
+                finishes, or callers with little time would for ever begin anew.
+            stop: Ends the making all the same, when the engine closes.
 
         Raises:
             NoSuchVectorIndex: The index was dropped.
-            RequestTimeout: The deadline passed while someone else was making it.
+            RequestTimeout: The deadline passed while the generation was made.
+            ServiceUnavailable: Someone else is making it, and that takes longer than a moment.
             Corruption: The store's records do not fit together.
         """
         if self._dropped:
@@ -125,15 +134,18 @@ class OpenIndex:
         generation = self._generation
         if generation is not None:
             return generation
-        left = deadline.remaining_s()
-        if not self._mutex.acquire(timeout=-1 if left is None else max(left, 0.0)):
-            raise RequestTimeout(f"index {self.index.name!r} is still being loaded")
+        left_s = deadline.remaining_s()
+        patient = left_s is None or left_s > _LOAD_WAIT_S
+        if not self._mutex.acquire(timeout=_LOAD_WAIT_S if patient else max(left_s or 0.0, 0.0)):
+            # Whoever waits holds a worker; other indexes need those.
+            text = f"index {self.index.name!r} is still being loaded"
+            raise ServiceUnavailable(text) if patient else RequestTimeout(text)
         try:
-            return self._load_held()
+            return self._load_held(stop)
         finally:
             self._mutex.release()
 
-    def _load_held(self) -> Generation:
+    def _load_held(self, stop: Deadline = NO_DEADLINE) -> Generation:
         """Return the generation; the caller holds the mutex."""
         if self._dropped:
             raise self._gone()
@@ -148,6 +160,7 @@ class OpenIndex:
                     self._state,
                     self.directory / str(self._generation_number),
                     self._options,
+                    stop=stop,
                 )
             except OSError as error:
                 raise _disk_error(error) from error
@@ -183,9 +196,14 @@ class OpenIndex:
             return 0
         return generation.pending_slots * self.index.dimension * 4
 
-    def statistics(self, deadline: Deadline) -> IndexStatistics:
-        """Return what the index holds now."""
-        generation = self.load(deadline)
+    def statistics(self) -> IndexStatistics:
+        """Return what the index holds now; an index that is not loaded is not loaded for that."""
+        if self._dropped:
+            raise self._gone()
+        generation = self._generation
+        if generation is None:
+            count = recovery.load_state(self._store, self.index).vector_count
+            return IndexStatistics(count, count if count >= self._options.graph_rows_min else 0)
         pending = generation.pending_live if generation.wants_graph else 0
         return IndexStatistics(self._state.vector_count, pending)
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice, repeat
 
+import numpy as np
+
 from vectorbucket_server.engine.embedded.generation import SlotArray, View
 from vectorbucket_server.engine.embedded.schema import (
     Family,
@@ -107,30 +109,30 @@ class Reader:
             )
             yield vector, len(row or b"") + len(number or b"") + len(key)
 
-    def hits(self, view: View, ranked: Ranked, query: Query) -> list[list[Hit]]:
-        """Return hits for ranked slots: by distance, then by key, ``top_k`` a query."""
-        slots = ranked.slots[ranked.valid]
+    def hits(self, view: View, ranked: Sequence[Ranked], query: Query) -> list[list[Hit]]:
+        """Return hits for ranked slots."""
+        slots = np.concatenate([answer.slots for answer in ranked])
         keys = iter(view.keys.at(slots))
         metadata = self._metadata(view, slots) if query.return_metadata else repeat(None)
-        results: list[list[Hit]] = []
-        for distances, count in zip(
-            ranked.distances.tolist(), ranked.valid.sum(axis=1).tolist(), strict=True
-        ):
-            # The keys come first: they end each query's share of the other two.
-            hits = list(map(Hit, islice(keys, count), distances, metadata))
-            if ranked.has_ties:
-                hits.sort(key=lambda hit: (hit.distance, hit.key.encode()))
-                del hits[query.top_k :]
-            results.append(hits)
-        return results
+        return [
+            # The distances come first: they end each query's share of the other two.
+            [
+                Hit(key, distance, found)
+                for distance, key, found in zip(distances, keys, metadata, strict=False)
+            ]
+            for distances in (answer.distances.tolist() for answer in ranked)
+        ]
 
     def _metadata(self, view: View, slots: SlotArray) -> Iterator[Metadata]:
-        """Yield the metadata of slots."""
-        index_id = self._index.index_id
-        row_keys = [label_key(index_id, label) for label in view.labels[slots].tolist()]
+        """Yield the metadata of slots; a row that several queries found is read once."""
+        labels = view.labels[slots].tolist()
+        unique = list(dict.fromkeys(labels))
+        row_keys = [label_key(self._index.index_id, label) for label in unique]
+        found: dict[int, Metadata] = {}
         rows = self._store.get_many(Family.ROWS, row_keys)
-        for row_key, row in zip(row_keys, rows, strict=True):
+        for label, row_key, row in zip(unique, row_keys, rows, strict=True):
             if row is None:
                 raise corrupt(Family.ROWS, row_key, "missing")
             decode_row_key(row_key, row)
-            yield decode_row_metadata(row_key, row)
+            found[label] = decode_row_metadata(row_key, row)
+        return map(found.__getitem__, labels)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from vectorbucket.errors import VectorBucketError
@@ -94,27 +95,31 @@ class Reaper:
                 self._woken = False
                 if self._stopping:
                     return
-            try:
-                again = self._reap()
-            except VectorBucketError as error:
-                again = True
-                self._observer.background_failed("removal of dead rows", error)
+            again = self._reap()
 
     def _reap(self) -> bool:
         """Remove what can be removed now; return whether something is left."""
         left = False
         for opened in self._indexes():
             if opened.dead_rows.has_work:
-                opened.dead_rows.remove()
+                self._try(opened.dead_rows.remove)
                 left = left or opened.dead_rows.has_work
         with self._condition:
             dropped = list(self._dropped.items())
         for index_id, was_open in dropped:
-            if was_open is not None and was_open.dead_rows.has_readers:
+            read = was_open is not None and was_open.dead_rows.has_readers
+            if read or not self._try(partial(self._remove_index, index_id, was_open)):
                 left = True
-                continue
-            self._remove_index(index_id, was_open)
         return left
+
+    def _try(self, remove: Callable[[], object]) -> bool:
+        """Remove something; return False, and tell the observer, if that failed."""
+        try:
+            remove()
+        except (VectorBucketError, OSError, RuntimeError, MemoryError, ValueError) as error:
+            self._observer.background_failed("removal of dead rows", error)
+            return False
+        return True
 
     def _remove_index(self, index_id: int, opened: OpenIndex | None) -> None:
         """Remove everything of an index, and last the record that says that it is being dropped."""

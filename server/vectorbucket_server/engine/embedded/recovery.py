@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vectorbucket_server.engine.base import NO_DEADLINE, Deadline
 from vectorbucket_server.engine.embedded.generation import Generation
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.embedded.schema import (
@@ -60,13 +61,20 @@ def load_dead(store: Store, index: Index) -> Iterator[tuple[int, LabelArray]]:
 
 
 def build_generation(
-    store: Store, index: Index, state: IndexState, directory: Path, options: EmbeddedOptions
+    store: Store,
+    index: Index,
+    state: IndexState,
+    directory: Path,
+    options: EmbeddedOptions,
+    *,
+    stop: Deadline = NO_DEADLINE,
 ) -> Generation:
     """Return a generation of everything that the store holds of an index; its graph is still empty.
 
     Raises:
         Corruption: Records are missing, broken, or do not fit each other.
         OSError: The column cannot be written.
+        RequestTimeout: ``stop`` says so.
     """
     live = _live_labels(store, index)
     if len(live) != state.vector_count:
@@ -87,6 +95,7 @@ def build_generation(
         rows = store.scan(Family.ROWS, *index_range(index.index_id))
         data = store.scan(Family.DATA, *index_range(index.index_id))
         for first in range(0, len(live), _ROWS_PER_CHUNK):
+            stop.check()
             labels = live[first : first + _ROWS_PER_CHUNK]
             keys = [label_key(index.index_id, label) for label in labels.tolist()]
             names, metadata = _rows(rows, keys)

@@ -13,9 +13,10 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from heapq import nsmallest
+from itertools import islice, repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -48,17 +49,12 @@ _WIDEN = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """The answers to all queries: slots by ascending distance, one row a query."""
+    """The answer to one query: slots by ascending distance, those of equal distance by key."""
 
     slots: SlotArray
-    """intp, shape (q, w)."""
+    """intp, shape (n,), n <= top_k."""
     distances: Float64Array
-    """float64, shape (q, w), in the contract's unit."""
-    valid: npt.NDArray[np.bool_]
-    """bool, shape (q, w): which entries count; in each row those that do come first."""
-    has_ties: bool
-    """Whether some row has equal distances: those are to be ordered by key, and a row may be longer
-    than ``top_k`` then, because what equals its last hit is in it."""
+    """float64, shape (n,), in the contract's unit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +72,7 @@ class Search:
     _evaluated: tuple[View, BitMap] | None = None
     """The last view that the filter was evaluated for, and what matched."""
 
-    def run(self) -> tuple[Plan, View, Ranked]:
+    def run(self) -> tuple[Plan, View, list[Ranked]]:
         """Return the plan that was chosen, the view that the answer is true in, and the answer."""
         view = self.generation.view
         plan = self._plan(view)
@@ -87,7 +83,7 @@ class Search:
             self.deadline.check()
             view = self.generation.view
         slots = self._taking_part(view, 0)
-        return plan, view, self._rank(view, *_matrix(self._scan(view, slots)))
+        return plan, view, self._rank_each(view, self._scan(view, slots))
 
     def _plan(self, view: View) -> Plan:
         generation = self.generation
@@ -122,25 +118,24 @@ class Search:
         slots = matching[np.searchsorted(matching, start) : np.searchsorted(matching, view.count)]
         return slots[view.live(slots)].astype(np.intp)
 
-    def _scan(self, view: View, slots: SlotArray) -> list[SlotArray]:
-        """Return for each query the slots among these that can be its nearest."""
+    def _scan(self, view: View, slots: SlotArray) -> Iterator[SlotArray]:
+        """Yield for each query the slots among these that can be its nearest."""
         if len(slots) <= self.top_k:
-            return [slots] * len(self.queries)
+            yield from repeat(slots, len(self.queries))
+            return
         error = scan_error(
-            view.largest_squared_norm,
+            float(view.squared_norms[slots].max()),
             float(np.einsum("ij,ij->i", self.queries, self.queries).max()),
             self.queries.shape[1],
         )
         if not np.isfinite(error):
-            return [slots] * len(self.queries)
-        chosen: list[SlotArray] = []
+            yield from repeat(slots, len(self.queries))
+            return
         per_block = max(1, _BLOCK_FLOATS // len(slots))
         for first in range(0, len(self.queries), per_block):
-            self.deadline.check()
             block = self.queries[first : first + per_block]
-            approximate = self._distances(view, slots, block)
-            chosen.extend(slots[_near(row, self.top_k, error)] for row in approximate)
-        return chosen
+            for row in self._distances(view, slots, block):
+                yield slots[_near(row, self.top_k, error)]
 
     def _distances(self, view: View, slots: SlotArray, queries: Float32Array) -> Float32Array:
         """Return approximate distances, float32 of shape (q, n), of queries to slots."""
@@ -159,7 +154,7 @@ class Search:
 
     # --- Graph searches ---------------------------------------------------------------------------
 
-    def _graph(self, plan: GraphSearch | OverfetchedSearch) -> tuple[View, Ranked] | None:
+    def _graph(self, plan: GraphSearch | OverfetchedSearch) -> tuple[View, list[Ranked]] | None:
         """Search the graph, wider until top_k take part; None when an exact scan is due."""
         breadth = plan.breadth
         while True:
@@ -171,15 +166,12 @@ class Search:
             if self.filter is None and not len(pending) and alive.all():
                 # The steady state of an unfiltered index: nothing to choose among, one matrix.
                 if found.slots.shape[1] >= self.top_k:
-                    slots = found.slots[:, : self.top_k + _SPARE]
-                    return view, self._rank(view, slots, None)
+                    return view, self._rank(view, found.slots[:, : self.top_k + _SPARE])
             else:
                 kept = self._keep(found, alive)
                 if min(map(len, kept)) >= self.top_k:
-                    if len(pending):
-                        nearest = self._scan(view, pending)
-                        kept = [np.concatenate(pair) for pair in zip(kept, nearest, strict=True)]
-                    return view, self._rank(view, *_matrix(kept))
+                    both = zip(kept, self._scan(view, pending), strict=True)
+                    return view, self._rank_each(view, map(np.concatenate, both))
             if found.slots.shape[1] < breadth or breadth >= found.graphed // _WIDEN:
                 return None
             breadth *= _WIDEN
@@ -200,50 +192,76 @@ class Search:
 
     # --- Ranking ----------------------------------------------------------------------------------
 
-    def _rank(self, view: View, slots: SlotArray, valid: npt.NDArray[np.bool_] | None) -> Ranked:
-        """Score candidates exactly and return them by distance, cut after top_k and its equals.
+    def _rank(self, view: View, slots: SlotArray) -> list[Ranked]:
+        """Score a few candidates of each query and return the nearest, all queries at once.
 
         Args:
             view: Whose slots they are.
-            slots: intp, shape (q, c): candidates of each query.
-            valid: bool, shape (q, c): which of them count; None means all.
+            slots: intp, shape (q, c): candidates of each query, ``top_k`` or a few more.
         """
-        scores = self._scores(view, slots)
-        if valid is not None:
-            scores[~valid] = np.inf
-        order = scores.argsort(axis=1, kind="stable")
-        each = _positions(len(scores))
-        scores = scores[each, order]
-        width = min(self.top_k, scores.shape[1])
-        while width < scores.shape[1] and (scores[:, width] == scores[:, self.top_k - 1]).any():
-            width += 1
-        scores, order = scores[:, :width], order[:, :width]
-        kept = np.ones(scores.shape, dtype=np.bool_) if valid is None else valid[each, order]
-        ties = bool((scores[:, 1:] == scores[:, :-1]).any())
-        return Ranked(slots[each, order], scores, kept, ties)
+        ranked: list[Ranked] = []
+        per_block = max(1, _BLOCK_FLOATS // (slots.shape[1] * self.queries.shape[1]))
+        for first in range(0, len(slots), per_block):
+            self.deadline.check()
+            block, queries = (
+                slots[first : first + per_block],
+                self.queries[first : first + per_block],
+            )
+            scores = self.generation.metric.score(
+                view.rows[block], view.squared_norms[block], queries
+            )
+            order = scores.argsort(axis=1)
+            each = np.arange(len(scores))[:, None]
+            block, scores = block[each, order], scores[each, order]
+            tied = (scores[:, 1:] == scores[:, :-1]).any(axis=1)
+            if tied.any():
+                ranked.extend(map(self._cut, repeat(view), block, scores))
+                continue
+            cut = slice(self.top_k)
+            ranked.extend(map(Ranked, block[:, cut], scores[:, cut]))
+        return ranked
 
-    def _scores(self, view: View, slots: SlotArray) -> Float64Array:
-        """Return exact distances, float64 of shape (q, c), of each query to its own slots."""
-        score = self.generation.metric.score
-        if slots.size * self.queries.shape[1] <= _BLOCK_FLOATS:
-            return score(view.rows[slots], view.squared_norms[slots], self.queries)
-        result = np.empty(slots.shape, dtype=np.float64)
-        columns = max(1, _BLOCK_FLOATS // self.queries.shape[1])
-        for position, query in enumerate(self.queries):
-            for start in range(0, slots.shape[1], columns):
-                part = slots[position : position + 1, start : start + columns]
-                result[position, start : start + columns] = score(
-                    view.rows[part], view.squared_norms[part], query[None, :]
-                )
+    def _rank_each(self, view: View, candidates: Iterable[SlotArray]) -> list[Ranked]:
+        """Score the candidates of each query, however many, and return the nearest."""
+        ranked = []
+        for query, slots in zip(self.queries, candidates, strict=True):
+            self.deadline.check()
+            ranked.append(self._cut(view, slots, self._scores(view, slots, query)))
+        return ranked
+
+    def _scores(self, view: View, slots: SlotArray, query: Float32Array) -> Float64Array:
+        """Return exact distances, float64 of shape (c,), of one query to slots, in blocks."""
+        result = np.empty(len(slots), dtype=np.float64)
+        step = max(1, _BLOCK_FLOATS // len(query))
+        for start in range(0, len(slots), step):
+            part = slots[None, start : start + step]
+            result[start : start + step] = self.generation.metric.score(
+                view.rows[part], view.squared_norms[part], query[None, :]
+            )[0]
         return result
+
+    def _cut(self, view: View, slots: SlotArray, scores: Float64Array) -> Ranked:
+        """Return the ``top_k`` nearest of a query's candidates, those of equal distance by key."""
+        top_k = self.top_k
+        if len(slots) > top_k:
+            last = np.partition(scores, top_k - 1)[top_k - 1]
+            nearer, equal = np.flatnonzero(scores < last), np.flatnonzero(scores == last)
+            missing = top_k - len(nearer)
+            if len(equal) > missing:
+                keys = [key.encode() for key in view.keys.at(slots[equal])]
+                equal = equal[nsmallest(missing, range(len(keys)), key=keys.__getitem__)]
+            chosen = np.concatenate([nearer, equal])
+            slots, scores = slots[chosen], scores[chosen]
+        order = np.argsort(scores, kind="stable")
+        slots, scores = slots[order], scores[order]
+        if (scores[1:] == scores[:-1]).any():
+            keys = [key.encode() for key in view.keys.at(slots)]
+            by_key = sorted(range(len(keys)), key=lambda place: (scores[place], keys[place]))
+            slots, scores = slots[by_key], scores[by_key]
+        return Ranked(slots, scores)
 
 
 _NO_SLOTS: SlotArray = np.empty(0, dtype=np.intp)
-
-
-def _positions(count: int) -> npt.NDArray[np.intp]:
-    """Return 0 … count - 1 as a column, to take from each row its own entries."""
-    return np.arange(count)[:, None]
 
 
 def _near(approximate: Float32Array, k: int, error: float) -> npt.NDArray[np.intp]:
@@ -256,15 +274,3 @@ def _near(approximate: Float32Array, k: int, error: float) -> npt.NDArray[np.int
     """
     limit = np.partition(approximate, k - 1)[k - 1] + 2.0 * error
     return np.flatnonzero(approximate <= limit)
-
-
-def _matrix(rows: Sequence[SlotArray]) -> tuple[SlotArray, npt.NDArray[np.bool_] | None]:
-    """Return rows of different lengths as one matrix, and which of its entries count."""
-    lengths = np.array([len(row) for row in rows])
-    width = int(lengths.max())
-    if (lengths == width).all():
-        return np.stack(rows), None
-    matrix = np.zeros((len(rows), width), dtype=np.intp)
-    for target, row in zip(matrix, rows, strict=True):
-        target[: len(row)] = row
-    return matrix, np.arange(width) < lengths[:, None]

@@ -239,6 +239,11 @@ def _family_options(family: Family, options: EmbeddedOptions) -> Options:
     if family is Family.DATA:
         # Floats do not compress; trying costs time.
         made.set_compression_type(DBCompressionType.none())
+    # RocksDB stalls writers inside the binding, with the interpreter lock held, when flushes or
+    # merges fall behind: everything would stand still. Let it fall far behind first.
+    made.set_max_write_buffer_number(8)
+    made.set_level_zero_slowdown_writes_trigger(60)
+    made.set_level_zero_stop_writes_trigger(90)
     made.set_write_buffer_size(max(options.write_buffer_bytes // 4, 1 << 20))
     return made
 

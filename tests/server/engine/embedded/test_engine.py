@@ -42,7 +42,7 @@ from vectorbucket.errors import (
     RequestTimeout,
     ServiceUnavailable,
 )
-from vectorbucket_server.engine.base import NO_DEADLINE
+from vectorbucket_server.engine.base import NO_DEADLINE, Deadline
 from vectorbucket_server.engine.embedded import reaper
 from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
@@ -197,10 +197,10 @@ def test_deadline_that_passes_while_the_index_is_loaded_is_a_timeout(
     go_on, begun = threading.Event(), threading.Event()
     load = OpenIndex._load_held
 
-    def slowly(room: OpenIndex) -> object:
+    def slowly(room: OpenIndex, stop: Deadline = NO_DEADLINE) -> object:
         begun.set()
         assert go_on.wait(WITHIN_S)
-        return load(room)
+        return load(room, stop)
 
     monkeypatch.setattr(OpenIndex, "_load_held", slowly)
     again = EmbeddedEngine(make_options(tmp_path))

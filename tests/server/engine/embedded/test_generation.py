@@ -76,6 +76,7 @@ def test_view_stays_as_it_was_whatever_is_written(life: Life) -> None:
     assert keys_of(middle) == ["a", "b", "c"]
     assert middle.live_range(0, middle.count).tolist() == [0, 2, 3]
     assert keys_of(life.generation.view) == sorted(["b", "c", *names(5_000)])
+    assert life.generation.live_count == 5_002
 
 
 def test_overwrite_is_seen_as_one_change(life: Life) -> None:

@@ -1,4 +1,4 @@
-"""Turns: how large, whose, after which failure, and until when.
+"""Turns: whose, after which failure, and until when.
 
 Method: real indexes over a store, and the indexer's own thread; a turn is noted, held or failed by
 standing before ``Generation.turn``.
@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -30,12 +31,19 @@ from vectorbucket.errors import Corruption
 from vectorbucket_server.engine.base import NO_DEADLINE
 from vectorbucket_server.engine.embedded import indexer as module
 from vectorbucket_server.engine.embedded import pending as backlog
+from vectorbucket_server.engine.embedded import recovery
 from vectorbucket_server.engine.embedded.generation import Generation
 from vectorbucket_server.engine.embedded.indexer import Indexer, Pace
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
-from vectorbucket_server.engine.embedded.schema import Family, label_key
 from vectorbucket_server.engine.embedded.store import Store
+
+
+@pytest.fixture(name="no_bursts", autouse=True)
+def fixture_no_bursts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no put go before a turn; that some do is tested in test_indexer_bursts.py."""
+    monkeypatch.setattr(module, "_PUTS_RECENT_S", 0.0)
+
 
 # --- The thread -----------------------------------------------------------------------------------
 
@@ -102,7 +110,7 @@ def working(rooms: list[OpenIndex], options: EmbeddedOptions, notes: Notes) -> I
 
 def pending(room: OpenIndex) -> int:
     """Return what is pending."""
-    return room.statistics(NO_DEADLINE).pending_vector_count
+    return room.statistics().pending_vector_count
 
 
 def test_indexes_are_loaded_at_the_start(
@@ -130,7 +138,7 @@ def test_index_that_cannot_be_loaded_is_told_and_hinders_no_other(
     sound.close()
     error = kind("broken")
 
-    def fail(_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(broken, "load", fail)
@@ -219,7 +227,7 @@ def test_writer_that_waits_is_told_after_a_turn(
         for start in range(0, 200, 20):
             put(room, 20, start)
             indexer.wake()
-    assert room.statistics(NO_DEADLINE).vector_count == 200
+    assert room.statistics().vector_count == 200
 
 
 # --- Failures -------------------------------------------------------------------------------------
@@ -262,23 +270,6 @@ def test_index_that_failed_is_left_alone_while_others_go_on(
     assert len(notes.failures) == 1
 
 
-def test_broken_store_does_not_end_the_thread(
-    make: Callable[..., OpenIndex], store: Store, options: EmbeddedOptions, notes: Notes
-) -> None:
-    broken, sound = make(1), make(2)
-    put(broken, 3)
-    broken.close()
-    made = store.batch()
-    made.delete(Family.DATA, label_key(1, 2))
-    store.write(made)
-    with working([broken, sound], options, notes) as indexer:
-        eventually(lambda: notes.failures, "the failure is told")
-        put(sound, 5)
-        indexer.wake()
-        eventually(lambda: pending(sound) == 0, "the other is indexed")
-    assert isinstance(notes.failures[0][1], Corruption)
-
-
 # --- The end --------------------------------------------------------------------------------------
 
 
@@ -312,7 +303,7 @@ def test_stopping_ends_the_loading_after_the_index_at_hand(
     second.close()
     begun, go_on = threading.Event(), threading.Event()
 
-    def hold(_: object) -> None:
+    def hold(*_: object, **__: object) -> None:
         begun.set()
         assert go_on.wait(WITHIN_S)
 
@@ -324,6 +315,55 @@ def test_stopping_ends_the_loading_after_the_index_at_hand(
         eventually(lambda: indexer._stopping, "it is told to stop")
         go_on.set()
     assert second.generation is None
+
+
+def test_stopping_ends_a_loading_that_takes_long(
+    make: Callable[..., OpenIndex],
+    options: EmbeddedOptions,
+    notes: Notes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recovery, "_ROWS_PER_CHUNK", 1)
+    room, other = make(1), make(2)
+    put(room, 100)
+    for one in (room, other):
+        one.close()
+    begun, go_on = threading.Event(), threading.Event()
+    stage = Generation.stage
+
+    def hold(generation: Generation, *arguments: Any) -> None:
+        begun.set()
+        assert go_on.wait(WITHIN_S)
+        stage(generation, *arguments)
+
+    monkeypatch.setattr(Generation, "stage", hold)
+    indexer = Indexer(lambda: [room, other], options, notes)
+    indexer.start()
+    assert begun.wait(WITHIN_S)
+    with running(indexer.stop):
+        eventually(lambda: indexer._stopping, "it is told to stop")
+        go_on.set()
+    assert (room.generation, other.generation) == (None, None)
+    assert not list(room.directory.iterdir())
+    assert notes.failures == []
+
+
+def test_what_is_known_of_a_dropped_index_is_forgotten(
+    make: Callable[..., OpenIndex], options: EmbeddedOptions, notes: Notes, turns: Turns
+) -> None:
+    rooms = [make(1), make(2)]
+    for room in rooms:
+        put(room, 20)
+    turns.failing[rooms[0].load(NO_DEADLINE)] = RuntimeError("broken")
+    with working(rooms, options, notes) as indexer:
+        eventually(lambda: notes.failures and pending(rooms[1]) == 0, "both had a turn")
+        assert set(indexer._left_alone) == {1}
+        assert set(indexer._paces) == {1, 2}
+        last = rooms.pop()
+        rooms.clear()
+        indexer.wake()
+        eventually(lambda: not indexer._paces and not indexer._left_alone, "it forgets")
+    assert last.index.index_id == 2
 
 
 def test_idle_indexer_stops_at_once(options: EmbeddedOptions, notes: Notes) -> None:

@@ -45,7 +45,7 @@ def fixture_round_of(options: EmbeddedOptions, notes: Notes) -> Callable[[OpenIn
 
 
 def pending(room: OpenIndex) -> int:
-    return room.statistics(NO_DEADLINE).pending_vector_count
+    return room.statistics().pending_vector_count
 
 
 def test_burst_of_puts_is_indexed_when_it_is_over(

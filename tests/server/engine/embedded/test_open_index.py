@@ -133,7 +133,7 @@ def test_overwrite_takes_new_labels_and_notes_the_dead(room: OpenIndex, store: S
     assert vector.data.tolist() == [9, 0, 0, 0]
     assert vector.metadata == {"n": "x"}
     assert found(room) == ["k0", "k2", "new", "k1"]
-    assert room.statistics(NO_DEADLINE).vector_count == 4
+    assert room.statistics().vector_count == 4
 
 
 def test_delete_hides_and_notes_the_dead(room: OpenIndex, store: Store) -> None:
@@ -370,7 +370,7 @@ def test_refused_write_changes_nothing_and_the_next_one_works(
     writes.on = False
     assert contents(store) == before
     assert found(room) == ["k0", "k1", "k2"]
-    assert room.statistics(NO_DEADLINE).vector_count == 3
+    assert room.statistics().vector_count == 3
     put(room, batch(["k0"], [[7, 0, 0, 0]], [{"n": "y"}]))
     assert found(room) == ["k1", "k2", "k0"]
     assert state(store) == IndexState(next_label=5, seq=2, vector_count=3)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,13 +22,12 @@ from rooms import (
     numbered,
     records_of,
     refused,
-    restless,
     running,
     together,
 )
 from vectorbucket.errors import Corruption, NoSuchVectorIndex, RequestTimeout, ServiceUnavailable
 from vectorbucket_server.engine.base import NO_DEADLINE
-from vectorbucket_server.engine.embedded import recovery
+from vectorbucket_server.engine.embedded import open_index, recovery
 from vectorbucket_server.engine.embedded.generation import Generation
 from vectorbucket_server.engine.embedded.metadata_index import MetadataIndex
 from vectorbucket_server.engine.embedded.metric import METRICS
@@ -38,6 +39,7 @@ from vectorbucket_server.model import (
     WHOLE,
     DistanceMetric,
     Float32Array,
+    IndexStatistics,
     Metadata,
     Query,
     VectorBatch,
@@ -87,13 +89,13 @@ class Builds:
         self._build = recovery.build_generation
         monkeypatch.setattr(recovery, "build_generation", self)
 
-    def __call__(self, *arguments: object) -> Generation:
+    def __call__(self, *arguments: Any, **switches: Any) -> Generation:
         """Make a generation, when the test lets it."""
         self.count += 1
         assert self.go_on.wait(30)
         if self.error is not None:
             raise self.error
-        return self._build(*arguments)  # type: ignore[arg-type]
+        return self._build(*arguments, **switches)
 
 
 @pytest.fixture(name="builds")
@@ -108,7 +110,7 @@ CALLS: dict[str, Callable[[OpenIndex], object]] = {
     "get": lambda room: room.get(["k0"], data=True, metadata=True),
     "page": listed,
     "query": found,
-    "statistics": lambda room: room.statistics(NO_DEADLINE),
+    "statistics": lambda room: room.statistics(),
     "load": lambda room: room.load(NO_DEADLINE),
 }
 
@@ -123,7 +125,7 @@ def test_index_is_loaded_by_the_first_call_that_needs_it(
     assert cold.generation is None
     for _ in range(2):
         CALLS[name](cold)
-    assert builds.count == (0 if name in {"get", "page"} else 1)
+    assert builds.count == (0 if name in {"get", "page", "statistics"} else 1)
 
 
 def test_racing_callers_load_the_index_once(cold: OpenIndex, builds: Builds) -> None:
@@ -143,14 +145,47 @@ def test_deadline_that_passes_while_another_loads_is_a_timeout(
             lambda: cold.query(Query(np.zeros((1, 4), np.float32), 1), GivenUp()),
             lambda: cold.put(numbered(1)[0], None, None, GivenUp()),
             lambda: cold.delete(["k0"], GivenUp()),
-            lambda: cold.statistics(GivenUp()),
         ):
             with pytest.raises(RequestTimeout, match="'vectors' is still being loaded"):
                 call()
         assert listed(cold) == ["k0", "k1", "k2"], "listings need no generation"
+        assert cold.statistics().vector_count == 3, "neither do counts"
         builds.go_on.set()
     assert found(cold) == ["k0", "k1", "k2"]
     assert builds.count == 1
+
+
+def test_caller_with_time_waits_a_moment_for_another_who_loads_and_then_is_told_to_come_back(
+    cold: OpenIndex, builds: Builds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_index, "_LOAD_WAIT_S", 0.01)
+    builds.go_on.clear()
+    with running(lambda: cold.load(NO_DEADLINE)):
+        eventually(lambda: builds.count, "somebody loads")
+        with pytest.raises(ServiceUnavailable, match="'vectors' is still being loaded"):
+            found(cold)
+        builds.go_on.set()
+    assert found(cold) == ["k0", "k1", "k2"]
+
+
+def test_loading_that_is_told_to_stop_leaves_nothing_behind(cold: OpenIndex) -> None:
+    with pytest.raises(RequestTimeout):
+        cold.load(NO_DEADLINE, stop=GivenUp())
+    assert cold.generation is None
+    assert not list(cold.directory.iterdir())
+    assert found(cold) == ["k0", "k1", "k2"]
+
+
+@pytest.mark.parametrize(("graph_rows_min", "pending"), [(3, 3), (4, 0)])
+def test_index_that_is_not_loaded_is_counted_nevertheless(
+    cold: OpenIndex, store: Store, options: EmbeddedOptions, graph_rows_min: int, pending: int
+) -> None:
+    settings = replace(options, graph_rows_min=graph_rows_min)
+    room = OpenIndex(cold.index, store, settings, Notes(), nothing)
+    assert room.statistics() == IndexStatistics(3, pending)
+    assert room.generation is None
+    room.load(NO_DEADLINE)
+    assert room.statistics() == IndexStatistics(3, pending)
 
 
 def test_caller_who_has_given_up_gets_an_index_that_is_loaded(cold: OpenIndex) -> None:
@@ -189,15 +224,6 @@ def test_closed_index_lets_go_of_its_files_and_comes_back_when_it_is_used(cold: 
     assert found(cold) == ["k0", "k1", "k2"]
 
 
-def test_cosine_index_is_loaded_as_it_was(store: Store, options: EmbeddedOptions) -> None:
-    room = make_room(store, options, make_index(metric=DistanceMetric.COSINE, index_id=4))
-    put(room, batch(["a", "b"], [[1e-30, 0, 0, 0], [0, 3e30, 0, 0]]))
-    asked = Query(np.array([[1, 2, 0, 0]], np.float32), 2)
-    before = room.query(asked, NO_DEADLINE)
-    room.close()
-    assert room.query(asked, NO_DEADLINE) == before
-
-
 # --- Memory that does not follow the store --------------------------------------------------------
 
 
@@ -231,26 +257,17 @@ def test_memory_that_failed_to_follow_is_made_again_from_the_store(
     assert not failing.armed
     assert room.generation is None
     assert not first.exists(), "the old generation's files are of no use"
+    put(room, batch(["first of all"], [[6, 0, 0, 0]]))
+    room.delete(["first of all"], NO_DEADLINE)
     assert found(room) == ["k0", "k2", "k1", "new"]
     assert listed(room) == ["k0", "k1", "k2", "new"]
-    assert room.statistics(NO_DEADLINE).vector_count == 4
+    assert room.statistics().vector_count == 4
     put(room, batch(["k1"], [[7, 0, 0, 0]]))
     room.delete(["k0"], NO_DEADLINE)
     assert found(room) == ["k2", "k1", "new"]
-    assert room.dead_rows.remove() == 3
+    assert room.dead_rows.remove() == 4
     assert len(records_of(store, Family.ROWS)) == 3
     assert records_of(store, Family.CHANGES) == {}
-
-
-def test_put_after_the_failure_finds_memory_made_again(
-    room: OpenIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(room, numbered(2)[0])
-    FailingOnce(monkeypatch, after=False)
-    with pytest.raises(MemoryError):
-        put(room, numbered(2, start=2)[0])
-    put(room, numbered(2, start=4)[0])
-    assert found(room) == [f"k{number}" for number in range(6)]
 
 
 def test_reader_that_is_caught_by_the_failure_misses_no_row(
@@ -312,8 +329,7 @@ def test_nothing_is_written_after_a_drop(room: OpenIndex, store: Store) -> None:
     contents: list[dict[bytes, bytes]] = []
     puts = [partial(put, room, numbered(5, start=start)[0]) for start in range(0, 40, 5)]
     drop = partial(room.drop, lambda: contents.append(records_of(store, Family.ROWS)))
-    with restless():
-        outcomes = together([*puts, drop])
+    outcomes = together([*puts, drop])
     assert records_of(store, Family.ROWS) == contents[0]
     stored = outcomes.count(True)
     assert len(contents[0]) == 5 * stored

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rooms import WITHIN_S, GivenUp, eventually, refused, running
+from rooms import WITHIN_S, GivenUp, eventually, refused, running, together
 from vectorbucket.errors import QpsLimitExceeded, RequestTimeout
 from vectorbucket_server.engine.base import NO_DEADLINE, NoDeadline
 from vectorbucket_server.engine.embedded import pending
@@ -135,25 +135,31 @@ def test_writer_goes_on_even_if_nobody_told_it(backlog: Backlog, waiting: Pendin
 @pytest.mark.parametrize("wait_s", [0.0, 0.02])
 @pytest.mark.usefixtures("only_told")
 def test_patience_that_ends_is_an_error_with_numbers(backlog: Backlog, wait_s: float) -> None:
-    with pytest.raises(QpsLimitExceeded, match=r"2000 bytes.*limit is 1000") as told:
-        backlog.wait(wait_s, NO_DEADLINE)
-    assert told.value.details == {"limit": "1000"}
-    assert told.value.retryable
-    assert told.value.retry_after_s
+    (error,) = together([waits(backlog, wait_s)])
+    assert isinstance(error, QpsLimitExceeded)
+    assert "2000 bytes of vectors wait" in error.message
+    assert "limit is 1000" in error.message
+    assert error.details == {"limit": "1000"}
+    assert error.retryable
+    assert error.retry_after_s
 
 
 @pytest.mark.usefixtures("only_told")
 def test_deadline_that_passes_is_the_callers_error(backlog: Backlog) -> None:
-    with pytest.raises(RequestTimeout):
-        backlog.wait(None, Until(0.02))
+    (error,) = together([lambda: backlog.wait(None, Until(0.02))])
+    assert isinstance(error, RequestTimeout)
 
 
 @pytest.mark.usefixtures("only_told")
 def test_whichever_ends_first_decides(backlog: Backlog) -> None:
-    with pytest.raises(RequestTimeout):
-        backlog.wait(10 * WITHIN_S, Until(0.02))
-    with pytest.raises(QpsLimitExceeded):
-        backlog.wait(0.02, Until(10 * WITHIN_S))
+    deadline, patience = together(
+        [
+            lambda: backlog.wait(10 * WITHIN_S, Until(0.02)),
+            lambda: backlog.wait(0.02, Until(10 * WITHIN_S)),
+        ]
+    )
+    assert isinstance(deadline, RequestTimeout)
+    assert isinstance(patience, QpsLimitExceeded)
 
 
 def test_caller_who_has_left_does_not_wait(backlog: Backlog) -> None:
@@ -179,6 +185,14 @@ def test_one_writers_end_leaves_the_others_waiting(backlog: Backlog, waiting: Pe
         assert threads[0].is_alive()
         waiting.size_bytes = 0
         backlog.shrunk()
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "is_moderate"),
+    [(0, True), (LIMIT // 2 - 1, True), (LIMIT // 2, False), (LIMIT, False), (2 * LIMIT, False)],
+)
+def test_less_than_half_of_the_bound_is_moderate(size_bytes: int, *, is_moderate: bool) -> None:
+    assert Backlog(Pending(size_bytes), LIMIT).is_moderate is is_moderate
 
 
 def test_telling_nobody_is_no_error(backlog: Backlog) -> None:

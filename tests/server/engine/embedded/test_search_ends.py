@@ -157,7 +157,7 @@ def test_answer_belongs_to_one_view_though_vectors_come_and_go(life: Life) -> No
         for _ in range(200):
             _, view, ranked = search_for(life, draw_noise(1, 4, seed=1), 1_000).run()
             views.append(view)
-            found = keys_of(view, ranked.slots[ranked.valid].tolist())
+            found = keys_of(view, ranked[0].slots.tolist())
             assert found == keys_of(view), f"at seq {view.seq}"
 
     with restless(), running(ask):

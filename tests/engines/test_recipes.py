@@ -1,0 +1,59 @@
+"""Tests of recipes.py: each engine is in the state that its name says, or the suite tests less."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.recipes import RECIPES, Recipe, WatchingObserver, opened
+from engines.subject import Subject
+from oracles import draw_mixture
+from vectorbucket_server.engine.memory import MemoryEngine
+
+
+def put_and_query(subject: Subject) -> None:
+    """Put and query, with and without a filter, before and after the indexer is done."""
+    index = subject.put_index(dimension=8)
+    data = draw_mixture(300, 8, seed=90)
+    keys = [f"k{number}" for number in range(300)]
+    subject.put(index, keys, data, [{"even": number % 2 == 0} for number in range(300)])
+    subject.settle(index)
+    for row in data[:5]:
+        subject.query(index, row, top_k=3)
+        subject.query(index, row, top_k=3, raw_filter={"even": True})
+
+
+def test_scanning_engine_has_no_graph(tmp_path: Path) -> None:
+    with opened(RECIPES["embedded-scanning"], tmp_path) as (subject, observer):
+        put_and_query(subject)
+        assert set(observer.plans) == {"exact_scan"}
+        assert observer.indexed == 0
+
+
+def test_indexed_engine_answers_from_its_graph(tmp_path: Path) -> None:
+    with opened(RECIPES["embedded-indexed"], tmp_path) as (subject, observer):
+        put_and_query(subject)
+        assert observer.plans == {"graph_search": 5, "overfetched_search": 5}
+        assert observer.indexed == 300
+
+
+def test_indexing_engine_indexes_while_puts_go_on(tmp_path: Path) -> None:
+    with opened(RECIPES["embedded-indexing"], tmp_path) as (subject, observer):
+        index = subject.put_index()
+        rng = np.random.default_rng(91)
+        for number in range(2_000):
+            subject.put(index, [f"k{number}"], rng.standard_normal((1, 4)))
+            if observer.indexed:
+                break
+        assert observer.indexed > 0
+
+
+def test_failure_behind_the_scenes_is_a_failure_of_the_test(tmp_path: Path) -> None:
+    def failing(_: Path, observer: WatchingObserver) -> MemoryEngine:
+        observer.background_failed("indexing", RuntimeError("no room"))
+        return MemoryEngine()
+
+    with pytest.raises(AssertionError, match="no room"), opened(Recipe(failing), tmp_path):
+        pass
