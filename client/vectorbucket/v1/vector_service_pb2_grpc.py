@@ -31,12 +31,12 @@ class VectorServiceStub(object):
     Promises: a put or delete that was acknowledged is on disk (by default synced) and is seen by the
     very next get, list, scan and query of any caller. A batch is stored whole or not at all.
 
-    Message sizes: the server takes messages up to 64 MiB. Its pages and stream messages stay under
-    4 MiB, the default receive limit of most gRPC libraries, unless a single vector with its metadata
-    is larger. The answers of GetVectors and QueryVectors are one message each, whatever they hold: 100
-    vectors of 4,096 numbers with 40 KB of metadata are about 6 MB. Raise the receive limit of your
-    client to 64 MiB, or ask for less at once; your library's own refusal is a RESOURCE_EXHAUSTED
-    without ErrorInfo, which no retry helps.
+    Message sizes: the server takes messages up to 64 MiB. Its pages and stream messages stay under 4
+    MiB, the default receive limit of most gRPC libraries, unless a single vector with its metadata
+    is larger. The answers of GetVectors and QueryVectors are one message each, whatever they hold:
+    100 vectors of 4,096 numbers with 40 KB of metadata are about 6 MB. Raise the receive limit of
+    your client to 64 MiB, or ask for less at once; your library's own refusal is a
+    RESOURCE_EXHAUSTED without ErrorInfo, which no retry helps.
 
     The order in which a request is checked: who calls and whether he may; that the bucket exists;
     that the index exists; then every field. Every RPC of this file may also end with:
@@ -44,8 +44,8 @@ class VectorServiceStub(object):
     - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the bucket's name.
     - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET, ERROR_REASON_NO_SUCH_VECTOR_INDEX): make what is
     missing first.
-    - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): the bytes are no message of this call: torn,
-    not UTF-8, or nested over 100 levels deep.
+    - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): the bytes are no message of this call:
+    torn, not UTF-8, or nested over 100 levels deep.
     - `RESOURCE_EXHAUSTED` (ERROR_REASON_ENTITY_TOO_LARGE, or no ErrorInfo at all): the message is
     larger than the server takes; send less at once.
     - `RESOURCE_EXHAUSTED` (ERROR_REASON_QPS_LIMIT_EXCEEDED): too much at once; retry after the time
@@ -113,12 +113,12 @@ class VectorServiceServicer(object):
     Promises: a put or delete that was acknowledged is on disk (by default synced) and is seen by the
     very next get, list, scan and query of any caller. A batch is stored whole or not at all.
 
-    Message sizes: the server takes messages up to 64 MiB. Its pages and stream messages stay under
-    4 MiB, the default receive limit of most gRPC libraries, unless a single vector with its metadata
-    is larger. The answers of GetVectors and QueryVectors are one message each, whatever they hold: 100
-    vectors of 4,096 numbers with 40 KB of metadata are about 6 MB. Raise the receive limit of your
-    client to 64 MiB, or ask for less at once; your library's own refusal is a RESOURCE_EXHAUSTED
-    without ErrorInfo, which no retry helps.
+    Message sizes: the server takes messages up to 64 MiB. Its pages and stream messages stay under 4
+    MiB, the default receive limit of most gRPC libraries, unless a single vector with its metadata
+    is larger. The answers of GetVectors and QueryVectors are one message each, whatever they hold:
+    100 vectors of 4,096 numbers with 40 KB of metadata are about 6 MB. Raise the receive limit of
+    your client to 64 MiB, or ask for less at once; your library's own refusal is a
+    RESOURCE_EXHAUSTED without ErrorInfo, which no retry helps.
 
     The order in which a request is checked: who calls and whether he may; that the bucket exists;
     that the index exists; then every field. Every RPC of this file may also end with:
@@ -126,8 +126,8 @@ class VectorServiceServicer(object):
     - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the bucket's name.
     - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET, ERROR_REASON_NO_SUCH_VECTOR_INDEX): make what is
     missing first.
-    - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): the bytes are no message of this call: torn,
-    not UTF-8, or nested over 100 levels deep.
+    - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): the bytes are no message of this call:
+    torn, not UTF-8, or nested over 100 levels deep.
     - `RESOURCE_EXHAUSTED` (ERROR_REASON_ENTITY_TOO_LARGE, or no ErrorInfo at all): the message is
     larger than the server takes; send less at once.
     - `RESOURCE_EXHAUSTED` (ERROR_REASON_QPS_LIMIT_EXCEEDED): too much at once; retry after the time
@@ -175,8 +175,8 @@ class VectorServiceServicer(object):
         the caller.
         - `RESOURCE_EXHAUSTED` (ERROR_REASON_QPS_LIMIT_EXCEEDED): too many streams are open; retry
         after the time in `RetryInfo`.
-        - `ABORTED` (ERROR_REASON_VECTOR_INDEX_OPERATION_CONFLICT): a newer stream with this `stream_id`
-        took over. Do not resume.
+        - `ABORTED` (ERROR_REASON_VECTOR_INDEX_OPERATION_CONFLICT): a newer stream with this
+        `stream_id` took over. Do not resume.
         - `NOT_FOUND` (ERROR_REASON_NO_SUCH_VECTOR_INDEX): the index was deleted, even if another was
         made under its name. Do not resume.
         - `UNAVAILABLE`: resume as above.
@@ -346,12 +346,12 @@ class VectorService(object):
     Promises: a put or delete that was acknowledged is on disk (by default synced) and is seen by the
     very next get, list, scan and query of any caller. A batch is stored whole or not at all.
 
-    Message sizes: the server takes messages up to 64 MiB. Its pages and stream messages stay under
-    4 MiB, the default receive limit of most gRPC libraries, unless a single vector with its metadata
-    is larger. The answers of GetVectors and QueryVectors are one message each, whatever they hold: 100
-    vectors of 4,096 numbers with 40 KB of metadata are about 6 MB. Raise the receive limit of your
-    client to 64 MiB, or ask for less at once; your library's own refusal is a RESOURCE_EXHAUSTED
-    without ErrorInfo, which no retry helps.
+    Message sizes: the server takes messages up to 64 MiB. Its pages and stream messages stay under 4
+    MiB, the default receive limit of most gRPC libraries, unless a single vector with its metadata
+    is larger. The answers of GetVectors and QueryVectors are one message each, whatever they hold:
+    100 vectors of 4,096 numbers with 40 KB of metadata are about 6 MB. Raise the receive limit of
+    your client to 64 MiB, or ask for less at once; your library's own refusal is a
+    RESOURCE_EXHAUSTED without ErrorInfo, which no retry helps.
 
     The order in which a request is checked: who calls and whether he may; that the bucket exists;
     that the index exists; then every field. Every RPC of this file may also end with:
@@ -359,8 +359,8 @@ class VectorService(object):
     - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the bucket's name.
     - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET, ERROR_REASON_NO_SUCH_VECTOR_INDEX): make what is
     missing first.
-    - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): the bytes are no message of this call: torn,
-    not UTF-8, or nested over 100 levels deep.
+    - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): the bytes are no message of this call:
+    torn, not UTF-8, or nested over 100 levels deep.
     - `RESOURCE_EXHAUSTED` (ERROR_REASON_ENTITY_TOO_LARGE, or no ErrorInfo at all): the message is
     larger than the server takes; send less at once.
     - `RESOURCE_EXHAUSTED` (ERROR_REASON_QPS_LIMIT_EXCEEDED): too much at once; retry after the time

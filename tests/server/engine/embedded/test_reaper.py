@@ -150,6 +150,30 @@ def test_removal_that_fails_is_told_and_tried_again(house: House, writes: Refusa
     assert isinstance(error, ServiceUnavailable)
 
 
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("kind", [OSError, RuntimeError, MemoryError, ValueError])
+def test_failure_of_any_kind_hinders_neither_the_thread_nor_other_indexes(
+    house: House, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    broken, sound, dropped = (house.make() for _ in range(3))
+    house.drop(dropped)
+    error = kind("broken")
+
+    def fail() -> int:
+        raise error
+
+    with monkeypatch.context() as patch, house.reaping() as reaper:
+        patch.setattr(broken.dead_rows, "remove", fail)
+        reaper.drop(dropped)
+        eventually(lambda: house.left(2) == CLEAN, "those of the other index are gone")
+        eventually(lambda: not house.left(3), "the dropped index is gone")
+        assert house.left(1) == FULL
+        patch.undo()
+        eventually(lambda: house.left(1) == CLEAN, "they are gone in the end")
+    assert sound.generation is not None
+    assert ("removal of dead rows", error) in house.notes.failures
+
+
 # --- Dropped indexes ------------------------------------------------------------------------------
 
 
