@@ -26,6 +26,9 @@ MetadataScalar: TypeAlias = str | float | bool
 MetadataValue: TypeAlias = MetadataScalar | list[MetadataScalar]
 Metadata: TypeAlias = dict[str, MetadataValue]
 
+MIXTURE = "mixture"
+UNIFORM = "uniform"
+
 CLUSTERS = 1_000
 """Clusters of a mixture: about as many topics as a sample of 20,000 texts has."""
 
@@ -40,8 +43,8 @@ real sample (0.989 and 0.994); at 0.6 it is 1.0 and would hide every mistake."""
 _SECTIONS = (("electronics", 0.003), ("python", 0.07), ("games", 0.2), ("libs", 1.0))
 """Section by cumulative share of rows, so that filters match 0.3 %, 6.7 %, 13 % and the rest."""
 
-_ROWS_AT_ONCE = 1_024
-"""Queries scored at once: bounds a block of distances to about 8 kB × vectors."""
+_ROWS_AT_ONCE = 128
+"""Queries scored at once: bounds a block of distances to about 1 kB × vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +112,65 @@ def draw_noise(count: int, dimension: int, *, seed: int) -> Float32Array:
     return np.random.default_rng(seed).standard_normal((count, dimension), np.float32)
 
 
-def draw_dataset(count: int, dimension: int, *, seed: int, queries: int = 1_000) -> Dataset:
-    """Return a mixture with keys, metadata of five fields as the real sample has, and queries."""
+def draw_uniform(count: int, dimension: int, *, seed: int, draw: int = 0) -> Float32Array:
+    """Return numbers from -1 to 1, each alike, float32 of shape (count, dimension).
+
+    Args:
+        count: Rows to draw.
+        dimension: Numbers in a row.
+        seed: Which noise.
+        draw: Which draw of it.
+    """
+    rng = np.random.default_rng([seed, draw, count])
+    return np.asarray(rng.random((count, dimension), np.float32) * 2 - 1, np.float32)
+
+
+def draw_rows(
+    count: int, dimension: int, *, seed: int, draw: int = 0, distribution: str = MIXTURE
+) -> Float32Array:
+    """Return rows of a distribution: ``draw_mixture``'s or ``draw_uniform``'s.
+
+    Raises:
+        ValueError: There is no such distribution.
+    """
+    if distribution == MIXTURE:
+        return draw_mixture(count, dimension, seed=seed, draw=draw)
+    if distribution == UNIFORM:
+        return draw_uniform(count, dimension, seed=seed, draw=draw)
+    raise ValueError(f"distribution is {distribution!r}; it is {MIXTURE} or {UNIFORM}")
+
+
+def moved_rows(rows: Float32Array, share: float, rng: np.random.Generator) -> Float32Array:
+    """Return rows moved, each by about that share of the rows' mean length, anywhere.
+
+    Args:
+        rows: float32, shape (n, dimension).
+        share: How far; 0.1 is a cosine of about 0.995.
+        rng: Says where to.
+
+    Returns:
+        float32 of the same shape, C-contiguous.
+    """
+    length = np.linalg.norm(rows, axis=1).mean() * share / np.sqrt(rows.shape[1])
+    noise = rng.standard_normal(rows.shape, np.float32)
+    return np.ascontiguousarray(rows + noise * np.float32(length))
+
+
+def draw_dataset(
+    count: int,
+    dimension: int,
+    *,
+    seed: int,
+    queries: int = 1_000,
+    distribution: str = MIXTURE,
+) -> Dataset:
+    """Return rows with keys, metadata of five fields as the real sample has, and queries."""
     rng = np.random.default_rng([seed, 3])
     return Dataset(
         keys=tuple(f"vector-{number:08d}" for number in range(count)),
-        data=draw_mixture(count, dimension, seed=seed),
+        data=draw_rows(count, dimension, seed=seed, distribution=distribution),
         metadata=tuple(_draw_metadata(rng, number) for number in range(count)),
-        queries=draw_mixture(queries, dimension, seed=seed, draw=1),
+        queries=draw_rows(queries, dimension, seed=seed, draw=1, distribution=distribution),
     )
 
 
@@ -193,7 +247,7 @@ def exact_neighbours(
     Args:
         queries: float32, shape (q, dimension).
         data: float32, shape (n, dimension), n at least k.
-        k: Neighbours a query.
+        k: Neighbours a query, 1 or more.
         metric: ``euclidean`` or ``cosine``.
 
     Returns:
@@ -203,9 +257,11 @@ def exact_neighbours(
     far = np.empty((len(queries), k))
     for start in range(0, len(queries), _ROWS_AT_ONCE):
         block = distances(queries[start : start + _ROWS_AT_ONCE], data, metric)
-        order = np.argsort(block, axis=1, kind="stable")[:, :k]
-        found[start : start + len(block)] = order
-        far[start : start + len(block)] = np.take_along_axis(block, order, axis=1)
+        for number, row in enumerate(block, start):
+            # Sorting what is not farther than the k-th keeps the places of equal distances.
+            near = np.flatnonzero(row <= np.partition(row, k - 1)[k - 1])
+            order = near[np.argsort(row[near], kind="stable")[:k]]
+            found[number], far[number] = order, row[order]
     return found, far
 
 

@@ -1,165 +1,163 @@
-"""Workloads that query: unary calls of the Python client, by one caller and by eight.
+"""Workloads that query without a filter: one query a call, and many in one call.
 
 Rules of this file: callers are threads with a client each, in this process, so what is measured is
-what a Python program gets; the references search in process.
+what a Python program gets; a reference is asked in turns with the service, so that both meet the
+same noise.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
 
-from bench_data import Float32Array, recall_at_k
+from bench_bare_server import save_bare
+from bench_data import Float32Array
+from bench_ours import EngineSubject, ServerSubject
 from bench_reference import unit_rows
-from bench_report import Case, Result, case_of
+from bench_report import Case, Ratio, Result
+from bench_server import start_bare_query_server
 from bench_session import BUCKET, INDEX_NAME, TOP_K, Session
+from bench_subject import CALLERS, Asked, ask, case_name, in_turns, measure_subject
 from vectorbucket import Client
 
-CALLERS = (1, 8)
+QUERIES_IN_BATCH = 100
 
-FILTERS: tuple[Mapping[str, str], ...] = (
-    {"arch": "all"},
-    {"section": "python"},
-    {"section": "electronics"},
-)
-"""About 49, 7 and 0.3 % of the sample and of the mixture match."""
+Search: TypeAlias = Callable[[list[int]], list[list[str]]]
+"""Places of queries to the keys that each finds."""
 
-_WARM_UP_QUERIES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What one caller got."""
-
-    latencies_s: list[float]
-    found: dict[int, list[str]]
-    """Keys by position of the query."""
+_TURNS = 3
 
 
 def query(session: Session) -> Result:
-    """Query without a filter."""
-    wanted = session.wanted()
-    cases = [_queries(session, _callers(count), callers=count, wanted=wanted) for count in CALLERS]
-    reference = _bare_queries(session, wanted)
-    slowdown = (cases[0].p50_ms or 0.0) / (reference.p50_ms or 1.0)
-    return Result("query", (*cases, reference), {"p50 of 1 caller to hnswlib alone": slowdown})
+    """One query a call, beside a bare gRPC server that searches hnswlib's graph."""
+    dataset, wanted = session.dataset, session.wanted()
+    cases, ratios = [], []
+    ours = ServerSubject(session.loaded_server)
+    with session.folder() as folder:
+        save_bare(folder, session.bare_graph, dataset.keys)
+        with start_bare_query_server(folder) as process:
+            bare = ServerSubject(process, "bare gRPC server")
+            for callers in CALLERS:
+                name = case_name(dataset, None, callers)
+                with session.working(f"query: {name}"):
+                    got, reference = in_turns(
+                        [
+                            partial(_ask, subject, dataset.queries, callers)
+                            for subject in (ours, bare)
+                        ],
+                        seconds=session.settings.seconds,
+                        turns=_TURNS,
+                    )
+                cases += [got.case(name, wanted), reference.case(f"{bare.name}, {name}", wanted)]
+                ratios.append(
+                    Ratio(
+                        f"queries per second of {name} to the {bare.name}",
+                        _rate(got) / _rate(reference),
+                        at_least=0.85,
+                    )
+                )
+            bare.close()
+    ours.close()
+    alone = bare_queries(session)
+    cases.append(alone.case("hnswlib alone", wanted))
+    return Result("query", cases, ratios)
 
 
-def query_filtered(session: Session) -> Result:
-    """Query with filters that match much, some and little."""
-    cases = []
-    for equals in FILTERS:
-        wanted = session.wanted(equals)
-        matching = sum(
-            all(metadata.get(name) == value for name, value in equals.items())
-            for metadata in session.dataset.metadata
-        )
-        share = matching / len(session.dataset.keys)
-        label = ", ".join(f"{name} = {value}" for name, value in equals.items())
-        cases += [
-            _queries(
-                session,
-                f"{label} ({share:.1%}), {_callers(count)}",
-                callers=count,
-                wanted=wanted,
-                equals=equals,
-            )
-            for count in CALLERS
-        ]
-    return Result("query_filtered", cases)
-
-
-def _callers(count: int) -> str:
-    """Return how many callers, in words."""
-    return "1 caller" if count == 1 else f"{count} callers"
-
-
-def _queries(
-    session: Session,
-    name: str,
-    *,
-    callers: int,
-    wanted: Sequence[Sequence[str]],
-    equals: Mapping[str, str] | None = None,
-) -> Case:
-    """Run callers beside each other for a while and return what they got."""
-    target = session.loaded_target
+def query_batch(session: Session) -> Result:
+    """Many queries in one call, beside hnswlib alone on all cores."""
+    wanted, graph = session.wanted(), session.bare_graph
     queries = session.dataset.queries
-    with session.working(f"querying: {name}"), ThreadPoolExecutor(callers) as pool:
-        _call(target, queries, range(_WARM_UP_QUERIES), equals, float("inf"))
-        began = time.perf_counter()
-        calls = [
-            pool.submit(
-                _call,
-                target,
-                queries,
-                itertools.count(caller * len(queries) // callers),
-                equals,
-                began + session.settings.seconds,
-            )
-            for caller in range(callers)
-        ]
-        answers = [call.result() for call in calls]
-        elapsed = time.perf_counter() - began
-    latencies = [latency for answer in answers for latency in answer.latencies_s]
-    found = {position: keys for answer in answers for position, keys in answer.found.items()}
-    return case_of(
-        name,
-        "queries",
-        count=len(latencies),
-        seconds=elapsed,
-        latencies_s=latencies,
-        recall_at_10=_recall(found, wanted),
+    keys = session.dataset.keys
+    # hnswlib gets the rows as it needs them: what the service does to a query counts.
+    rows = unit_rows(queries)
+    with Client(session.loaded_server.target) as client, session.working("query_batch"):
+
+        def of_server(places: list[int]) -> list[list[str]]:
+            hits = client.query_vectors_batch(BUCKET, INDEX_NAME, queries[places], top_k=TOP_K)
+            return [[hit.key for hit in row] for row in hits]
+
+        def of_graph(places: list[int]) -> list[list[str]]:
+            found = graph.search_many(rows[places], TOP_K)
+            return [[keys[place] for place in row] for row in found.tolist()]
+
+        got, reference = in_turns(
+            [partial(_ask_batches, one, len(queries)) for one in (of_server, of_graph)],
+            seconds=session.settings.seconds,
+            turns=_TURNS,
+        )
+    cases = [
+        _batch_case(got, f"{QUERIES_IN_BATCH} queries in a call", wanted),
+        _batch_case(reference, "hnswlib alone on all cores", wanted),
+    ]
+    ratio = Ratio(
+        "queries per second to hnswlib alone on all cores",
+        _rate(got) / _rate(reference),
+        at_least=0.8,
     )
+    return Result("query_batch", cases, [ratio])
 
 
-def _call(
-    target: str,
-    queries: Float32Array,
-    numbers: itertools.count[int] | range,
-    equals: Mapping[str, str] | None,
-    until: float,
-) -> Answers:
-    """Query one after the other until a moment of the performance counter, once at least."""
-    answers = Answers([], {})
-    with Client(target) as client:
-        for number in numbers:
-            position = number % len(queries)
-            began = time.perf_counter()
-            hits = client.query_vectors(
-                BUCKET, INDEX_NAME, queries[position], top_k=TOP_K, filter=equals
-            )
-            ended = time.perf_counter()
-            answers.latencies_s.append(ended - began)
-            answers.found[position] = [hit.key for hit in hits]
-            if ended >= until:
-                break
-    return answers
+def engine(session: Session) -> Result:
+    """The engine without the RPC, beside hnswlib alone."""
+    subject = EngineSubject(session.dataset.dimension)
+    try:
+        result = measure_subject(session, subject)
+    finally:
+        subject.close()
+    reference = bare_queries(session).case("hnswlib alone", session.wanted())
+    first = next(case for case in result.cases if case.name == "1 caller")
+    slowdown = (first.p50_ms or 0.0) / (reference.p50_ms or 1.0)
+    ratio = Ratio("p50 of 1 caller to hnswlib alone", slowdown)
+    return Result("engine", (*result.cases, reference), [ratio])
 
 
-def _bare_queries(session: Session, wanted: Sequence[Sequence[str]]) -> Case:
-    """Return what hnswlib alone takes, one thread, one query a call."""
-    graph, queries = session.bare_graph, unit_rows(session.dataset.queries)
-    latencies, found = [], {}
+def bare_queries(session: Session) -> Asked:
+    """Return what hnswlib alone gets, one thread, one query a call, each query once."""
+    graph, asked = session.bare_graph, Asked()
     with session.working("querying: hnswlib alone"):
-        for position, row in enumerate(queries):
+        for position, row in enumerate(unit_rows(session.dataset.queries)):
             began = time.perf_counter()
             nearest = graph.search(row, TOP_K)
-            latencies.append(time.perf_counter() - began)
-            found[position] = [session.dataset.keys[place] for place in nearest.tolist()]
-    return case_of(
-        "hnswlib alone",
-        "queries",
-        count=len(latencies),
-        seconds=sum(latencies),
-        latencies_s=latencies,
-        recall_at_10=_recall(found, wanted),
-    )
+            asked.latencies_s.append(time.perf_counter() - began)
+            asked.found[position] = [session.dataset.keys[place] for place in nearest.tolist()]
+    asked.seconds = sum(asked.latencies_s)
+    return asked
 
 
-def _recall(found: Mapping[int, list[str]], wanted: Sequence[Sequence[str]]) -> float:
-    """Return the recall over the queries that were asked."""
-    return recall_at_k(list(found.values()), [wanted[position] for position in found])
+def _ask(
+    subject: ServerSubject, queries: Float32Array, callers: int, seconds: float, first: int
+) -> Asked:
+    """Take one turn."""
+    return ask(subject, queries, callers=callers, seconds=seconds, first=first)
+
+
+def _ask_batches(search: Search, count: int, seconds: float, first: int) -> Asked:
+    """Take one turn of many queries a call; the latencies are those of calls."""
+    batch = min(QUERIES_IN_BATCH, count)
+    search(list(range(batch)))
+    asked = Asked()
+    began = ended = time.perf_counter()
+    while not asked.latencies_s or ended < began + seconds:
+        start = (first + len(asked.latencies_s)) * batch
+        places = [place % count for place in range(start, start + batch)]
+        called = time.perf_counter()
+        found = search(places)
+        ended = time.perf_counter()
+        asked.latencies_s.append(ended - called)
+        asked.found.update(zip(places, found, strict=True))
+    asked.seconds = ended - began
+    return asked
+
+
+def _batch_case(asked: Asked, name: str, wanted: Sequence[Sequence[str]]) -> Case:
+    """Return a case that counts queries; its latencies are those of calls."""
+    queries = len(asked.latencies_s) * min(QUERIES_IN_BATCH, len(wanted))
+    return replace(asked.case(name, wanted), count=queries)
+
+
+def _rate(asked: Asked) -> float:
+    """Return answers per second."""
+    return len(asked.latencies_s) / asked.seconds

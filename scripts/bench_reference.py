@@ -35,15 +35,14 @@ BATCH_VECTORS = 500
 
 M = 16
 EF_CONSTRUCTION = 200
-EF_SEARCH = 64
+EF_SEARCH = 96
 """Parameters of the graph: the service's defaults."""
 
 _MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 _LABEL = struct.Struct(">Q")
 
 
-# --- The bare server
-# --------------------------------------------------------------------------------
+# --- The bare server ------------------------------------------------------------------------------
 
 
 class BareService(vector_service_pb2_grpc.VectorServiceServicer):
@@ -97,8 +96,7 @@ def serve(data_dir: Path) -> None:
     server.wait_for_termination()
 
 
-# --- The bare client
-# --------------------------------------------------------------------------------
+# --- The bare client ------------------------------------------------------------------------------
 
 
 def put_bare(target: str, dataset: Dataset) -> list[float]:
@@ -150,8 +148,7 @@ def _fill_scalar(
         message.number_value = value
 
 
-# --- hnswlib alone
-# ----------------------------------------------------------------------------------
+# --- hnswlib alone --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +158,14 @@ class BareGraph:
     graph: hnswlib.Index
     build_s: float
     """How long it took to build."""
+
+    def search_many(self, queries: Float32Array, k: int) -> PositionArray:
+        """Return the positions of each query's k nearest rows, int64, shape (q, k), on all cores.
+
+        ``queries`` is float32 of shape (q, dimension), of unit length.
+        """
+        found, _ = self.graph.knn_query(queries, k=k, num_threads=os.cpu_count() or 1)
+        return np.asarray(found, np.int64)
 
     def search(self, query: Float32Array, k: int) -> PositionArray:
         """Return the positions of the k nearest rows, nearest first: int64, shape (k,).

@@ -1,16 +1,17 @@
 """What a workload found, as a table for people and as one JSON line for programs.
 
 Rules of this file: it measures nothing but the machine; every speed stands beside the recall that
-it was had at, and every ratio beside nothing that was not measured in the same run.
+it was had at, and every ratio is to what was measured in the same run.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,18 +31,51 @@ class Case:
 
     name: str
     unit: str
-    """What is counted: vectors or queries."""
+    """What is counted: vectors, queries, MB."""
     count: int
-    seconds: float
+    seconds: float | None = None
+    """None where no time was taken."""
     p50_ms: float | None = None
     p99_ms: float | None = None
     recall_at_10: float | None = None
     """None where nothing was searched."""
+    ratio: float | None = None
+    """How many times its reference's figure, where a case has a reference of its own."""
 
     @property
-    def per_second(self) -> float:
+    def per_second(self) -> float | None:
         """Throughput."""
-        return self.count / self.seconds
+        return self.count / self.seconds if self.seconds else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A figure that means something on any machine, and what it is to be."""
+
+    name: str
+    value: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it is what it is to be; None where nothing is asked of it."""
+        if self.at_least is None and self.at_most is None:
+            return None
+        low = -math.inf if self.at_least is None else self.at_least
+        high = math.inf if self.at_most is None else self.at_most
+        return low <= self.value <= high
+
+    def __str__(self) -> str:
+        wanted = [
+            f"{words} {bound:g}"
+            for words, bound in (("at least", self.at_least), ("at most", self.at_most))
+            if bound is not None
+        ]
+        told = f"{self.name}: {self.value:.3g}"
+        if wanted:
+            told += f" ({', '.join(wanted)}: {'met' if self.met else 'MISSED'})"
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +84,7 @@ class Result:
 
     workload: str
     cases: Sequence[Case]
-    ratios: Mapping[str, float] = field(default_factory=dict)
-    """How many times a reference's time, by name: 1 is as fast."""
+    ratios: Sequence[Ratio] = ()
 
 
 def case_of(
@@ -101,12 +134,13 @@ def _processor() -> str:
 def json_line(result: Result, facts: Mapping[str, Any]) -> str:
     """Return a result and the facts it was had under as one line of JSON."""
     cases = [{**asdict(case), "per_second": case.per_second} for case in result.cases]
+    ratios = [{**asdict(ratio), "met": ratio.met} for ratio in result.ratios]
     return json.dumps(
         {
             "workload": result.workload,
             **facts,
             "cases": [{name: _rounded(value) for name, value in case.items()} for case in cases],
-            "ratios": {name: _rounded(value) for name, value in result.ratios.items()},
+            "ratios": [{name: _rounded(value) for name, value in one.items()} for one in ratios],
         }
     )
 
@@ -118,27 +152,30 @@ def _rounded(value: Any) -> Any:
 
 def table_of(result: Result) -> Table:
     """Return a result as a table."""
-    caption = "   ".join(f"{name}: {ratio:.2f}" for name, ratio in result.ratios.items())
     table = Table(
         title=result.workload,
-        caption=caption or None,
+        caption="\n".join(map(str, result.ratios)) or None,
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
     )
+    names = ["count", "seconds", "per second", "p50 ms", "p99 ms", "recall@10"]
+    if has_ratios := any(case.ratio is not None for case in result.cases):
+        names.append("ratio")
     table.add_column("case", no_wrap=True)
-    for name in ("count", "seconds", "per second", "p50 ms", "p99 ms", "recall@10"):
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for case in result.cases:
-        table.add_row(
+        row = [
             case.name,
             f"{case.count:,} {case.unit}",
-            f"{case.seconds:.2f}",
-            f"{case.per_second:,.0f}",
+            _shown(case.seconds, ".2f"),
+            _shown(case.per_second, ",.0f"),
             _shown(case.p50_ms, ".2f"),
             _shown(case.p99_ms, ".2f"),
             _shown(case.recall_at_10, ".4f"),
-        )
+        ]
+        table.add_row(*row, *([_shown(case.ratio, ".2f")] if has_ratios else []))
     return table
 
 

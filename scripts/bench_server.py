@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +21,17 @@ from typing import Self, TypeAlias
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
 
+SOURCES = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(str(ROOT / one) for one in ("client", "server", "scripts")),
+}
+"""The environment of a program that imports the checkout's modules."""
+
 _READY = re.compile(r"ready grpc=(\S+)")
 _START_WITHIN_S = 60.0
 _STOP_WITHIN_S = 60.0
+_QUIET_FOR_S = 0.5
+_QUIET_SHARE = 0.05
 
 
 class ServerProcess:
@@ -38,14 +47,13 @@ class ServerProcess:
         Raises:
             RuntimeError: It ended, or did not get ready in time; the message ends with its log.
         """
-        paths = os.pathsep.join(str(ROOT / source) for source in ("client", "server", "scripts"))
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 command,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env={**os.environ, "PYTHONPATH": paths},
+                env=SOURCES,
             )
         self.target = self._wait_until_ready(log)
         """HOST:PORT."""
@@ -119,6 +127,31 @@ class ServerProcess:
                 raise RuntimeError(f"the server ended with exit code {code}")
 
 
+def anonymous_bytes(pid: int) -> int:
+    """Return the anonymous memory of a process that is in use: RssAnon, without mapped files."""
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("utf-8"))
+    if found is None:
+        raise RuntimeError(f"the system does not say how much memory process {pid} takes")
+    return int(found[1]) * 1024
+
+
+def wait_until_quiet(pid: int) -> None:
+    """Return when a process has nothing more to do: it used less than 5 % of a core for 0.5 s."""
+    while True:
+        before = _cpu_s(pid)
+        time.sleep(_QUIET_FOR_S)
+        if _cpu_s(pid) - before < _QUIET_SHARE * _QUIET_FOR_S:
+            return
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the seconds that a process has computed."""
+    text = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    # The name, in parentheses, may hold anything; user and system time are the 12th and 13th after.
+    user, system = text.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 StartServer: TypeAlias = Callable[[Path], ServerProcess]
 """How a test starts a server over a data directory."""
 
@@ -137,3 +170,9 @@ def start_reference(data_dir: Path) -> ServerProcess:
     """Start the bare stream server of bench_reference.py over a data directory."""
     command = [sys.executable, str(ROOT / "scripts" / "bench_reference.py"), str(data_dir)]
     return ServerProcess(command, data_dir.parent / "reference.log")
+
+
+def start_bare_query_server(folder: Path) -> ServerProcess:
+    """Start the server of bench_bare_server.py over a folder with its graph and keys."""
+    command = [sys.executable, str(ROOT / "scripts" / "bench_bare_server.py"), str(folder)]
+    return ServerProcess(command, folder / "bare.log")

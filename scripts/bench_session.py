@@ -8,20 +8,31 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from rich.console import Console
 
-from bench_data import Dataset, draw_dataset, exact_neighbours, load_dataset
+from bench_data import (
+    MIXTURE,
+    Dataset,
+    Float32Array,
+    Metadata,
+    draw_dataset,
+    exact_neighbours,
+    load_dataset,
+)
 from bench_reference import BareGraph, build_bare_graph
-from bench_server import ServerProcess, start_server
+from bench_server import ServerProcess, start_server, wait_until_quiet
 from vectorbucket import Client, PutProgress
+
+Fits: TypeAlias = Callable[[Metadata], bool]
+"""Whether a vector with some metadata matches."""
 
 BUCKET = "bench"
 INDEX_NAME = "vectors"
@@ -46,12 +57,21 @@ class Settings:
     """How often each timing of a put is taken; the median counts."""
     seconds: float
     """How long each case of a query workload runs."""
+    distribution: str = MIXTURE
+    """Of drawn data: ``mixture`` or ``uniform``."""
+    in_process: bool = False
+    """Whether query_filtered asks the engine alone, without the RPC."""
 
 
 def read_dataset(settings: Settings) -> Dataset:
     """Return the data that the settings ask for: a mixture, or a sample with queries held out."""
     if settings.data is None:
-        return draw_dataset(settings.vectors, settings.dimension, seed=settings.seed)
+        return draw_dataset(
+            settings.vectors,
+            settings.dimension,
+            seed=settings.seed,
+            distribution=settings.distribution,
+        )
     sample = load_dataset(settings.data)
     held_out = min(_HELD_OUT_MAX, len(sample.keys) // 10)
     kept = sample.first(min(settings.vectors, len(sample.keys) - held_out))
@@ -71,6 +91,7 @@ class Session:
         self.settings = settings
         self._console = console
         self._stack = ExitStack()
+        self._wanted: dict[Any, list[list[str]]] = {}
         with console.status("reading the data"):
             self.dataset = read_dataset(settings)
 
@@ -90,12 +111,17 @@ class Session:
     def facts(self) -> dict[str, Any]:
         """Return what the run was asked to do."""
         return {
-            "data": self.settings.data.name if self.settings.data else "mixture",
+            "data": self.settings.data.name if self.settings.data else self.settings.distribution,
             "vectors": len(self.dataset.keys),
             "dimension": self.dataset.dimension,
             "seed": self.settings.seed,
             "repeats": self.settings.repeats,
         }
+
+    @property
+    def has_recall_floor(self) -> bool:
+        """Whether a graph can find its way in the data; in uniform noise it cannot."""
+        return self.settings.data is not None or self.settings.distribution == MIXTURE
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
@@ -113,26 +139,30 @@ class Session:
     def server(self) -> Iterator[ServerProcess]:
         """Yield a server of its own with default settings, empty but for a bucket and an index."""
         with self.folder() as data_dir, start_server(data_dir) as server:
-            with Client(server.target) as client:
-                client.put_vector_bucket(BUCKET)
-                client.put_vector_index(
-                    BUCKET,
-                    INDEX_NAME,
-                    dimension=self.dataset.dimension,
-                    distance_metric="cosine",
-                )
+            make_index(server.target, self.dataset.dimension)
             yield server
 
     def put_and_index(
-        self, client: Client, what: str, *, metadata: bool = True
+        self,
+        client: Client,
+        what: str,
+        *,
+        metadata: bool = True,
+        dataset: Dataset | None = None,
     ) -> tuple[list[float], float]:
-        """Put the whole data set and wait until the graph holds it.
+        """Put a whole data set and wait until the graph holds it.
+
+        Args:
+            client: Of the server to put into.
+            what: What is shown meanwhile.
+            metadata: Whether metadata are put, too.
+            dataset: What to put; None: the session's.
 
         Returns:
             When, in seconds from the first message on, each batch was acknowledged, and when all
             was indexed.
         """
-        dataset = self.dataset
+        dataset = dataset or self.dataset
         acknowledged_s: list[float] = []
         client.get_vector_index(BUCKET, INDEX_NAME)  # connects, outside the measured time
         with self._console.status(what) as status:
@@ -150,18 +180,19 @@ class Session:
                 metadata=dataset.metadata if metadata else None,
                 progress=note,
             )
-            while pending := client.get_vector_index(BUCKET, INDEX_NAME).pending_vector_count:
-                status.update(f"{what}: {pending:,} vectors to index")
-                time.sleep(_LOOK_AGAIN_S)
+            wait_until_indexed(
+                client, lambda pending: status.update(f"{what}: {pending:,} vectors to index")
+            )
             return acknowledged_s, time.perf_counter() - began
 
     @cached_property
-    def loaded_target(self) -> str:
-        """Where a server listens that holds and has indexed the whole data set."""
+    def loaded_server(self) -> ServerProcess:
+        """A server that holds and has indexed the whole data set."""
         server = self._stack.enter_context(self.server())
         with Client(server.target) as client:
             self.put_and_index(client, "loading the server")
-        return server.target
+        wait_until_quiet(server.pid)
+        return server
 
     @cached_property
     def bare_graph(self) -> BareGraph:
@@ -169,19 +200,54 @@ class Session:
         with self.working("building hnswlib's graph"):
             return build_bare_graph(self.dataset.data)
 
-    def wanted(self, equals: Mapping[str, str] | None = None) -> list[list[str]]:
-        """Return for each query the keys of its true neighbours, among those whose metadata fit.
+    def wanted(
+        self,
+        fits: Fits | None = None,
+        *,
+        queries: Float32Array | None = None,
+        dataset: Dataset | None = None,
+    ) -> list[list[str]]:
+        """Return for each query the keys of its true neighbours, TOP_K or as many as match.
 
         Args:
-            equals: Values that metadata must have, by field; None for all vectors.
+            fits: Which vectors take part; None: all.
+            queries: float32, shape (q, dimension); None: the data set's.
+            dataset: What holds them; None: the session's.
         """
-        dataset = self.dataset
-        fitting = [
-            position
-            for position, metadata in enumerate(dataset.metadata)
-            if all(metadata.get(name) == value for name, value in (equals or {}).items())
-        ]
-        with self.working("finding the true neighbours"):
-            k = min(TOP_K, len(fitting))
-            found, _ = exact_neighbours(dataset.queries, dataset.data[fitting], k, "cosine")
-        return [[dataset.keys[fitting[position]] for position in row] for row in found.tolist()]
+        dataset = dataset or self.dataset
+        rows = dataset.queries if queries is None else queries
+        # The arrays live as long as the answer, so that nothing else gets their identity.
+        asked = (fits, id(dataset), id(rows))
+        if asked not in self._wanted:
+            with self.working("finding the true neighbours"):
+                self._wanted[asked] = _neighbours(dataset, rows, fits)
+            self._stack.callback(lambda *_kept: None, dataset, rows)
+        return self._wanted[asked]
+
+
+def _neighbours(dataset: Dataset, queries: Float32Array, fits: Fits | None) -> list[list[str]]:
+    """Return for each query the keys of its true neighbours among the vectors that match."""
+    fitting = [
+        position
+        for position, metadata in enumerate(dataset.metadata)
+        if fits is None or fits(metadata)
+    ]
+    if not fitting:
+        return [[] for _ in queries]
+    data = dataset.data if len(fitting) == len(dataset.keys) else dataset.data[fitting]
+    found, _ = exact_neighbours(queries, data, min(TOP_K, len(fitting)), "cosine")
+    return [[dataset.keys[fitting[place]] for place in row] for row in found.tolist()]
+
+
+def make_index(target: str, dimension: int) -> None:
+    """Make the bench's bucket and its index under cosine, with defaults."""
+    with Client(target) as client:
+        client.put_vector_bucket(BUCKET)
+        client.put_vector_index(BUCKET, INDEX_NAME, dimension=dimension, distance_metric="cosine")
+
+
+def wait_until_indexed(client: Client, show: Callable[[int], None] = lambda _pending: None) -> None:
+    """Return when the graph holds all vectors; ``show`` gets how many it does not hold yet."""
+    while pending := client.get_vector_index(BUCKET, INDEX_NAME).pending_vector_count:
+        show(pending)
+        time.sleep(_LOOK_AGAIN_S)

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+import vectorbucket_server  # noqa: F401 - before grpc is imported; see fork_support.py
+
+# isort: split
+
 from rpc import Stubs, stubs_of
 from stubborn import SlowEngine
 from vectorbucket_server.app import Server, running_server

@@ -84,7 +84,9 @@ ROOMS = (
     Room(
         "roof",
         6,
-        tuple(f"{_SERVER}.{name}" for name in ("app", "cli", "settings", "__main__")),
+        tuple(
+            f"{_SERVER}.{name}" for name in ("app", "cli", "settings", "__main__", "fork_support")
+        ),
         CONTRACT
         | _ENGINES
         | {"domain", "engine.base", "auth", "observability", "service", "rest", "console"},

@@ -15,8 +15,9 @@ import numpy as np
 
 from oracles import draw_noise
 from rooms import make_index, make_options
-from vectorbucket_server.engine.embedded.generation import Generation, View
+from vectorbucket_server.engine.embedded.generation import Generation
 from vectorbucket_server.engine.embedded.labels import LabelArray
+from vectorbucket_server.engine.embedded.rows import View
 from vectorbucket_server.model import DistanceMetric, Float32Array
 
 NO_LABELS: LabelArray = np.empty(0, dtype=np.uint64)

@@ -24,6 +24,7 @@ import numpy as np
 from engines.subject import MANY, batch, list_all
 from vectorbucket.errors import RequestTimeout, ServiceUnavailable
 from vectorbucket_server.engine.base import NO_DEADLINE, SilentObserver
+from vectorbucket_server.engine.embedded.budget import MemoryBudget
 from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
@@ -69,10 +70,12 @@ __all__ = [
     "eventually",
     "files_no_longer_than",
     "in_child",
+    "make_budget",
     "make_index",
     "make_options",
     "make_room",
     "nearest_keys",
+    "nothing",
     "numbered",
     "opened_engine",
     "opened_store",
@@ -187,8 +190,24 @@ def all_vectors(engine: EmbeddedEngine, index: Index) -> dict[str, Vector]:
     return {vector.key: vector for vector in list_all(engine, index)}
 
 
+def nothing(*_: object) -> None:
+    """Stand for what nobody needs to be told."""
+
+
+def make_budget(limit_bytes: int = 0, rooms: Sequence[OpenIndex] = ()) -> MemoryBudget[OpenIndex]:
+    """Return a budget for these rooms, of which nothing is taken; 0 is more than any test needs."""
+    return MemoryBudget(limit_bytes, lambda: rooms, nothing)
+
+
 def make_room(
-    store: Store, options: EmbeddedOptions, index: Index, notes: Notes | None = None
+    store: Store,
+    options: EmbeddedOptions,
+    index: Index,
+    notes: Notes | None = None,
+    *,
+    budget: MemoryBudget[OpenIndex] | None = None,
+    work_came: Callable[[], None] = nothing,
+    loaded: bool = True,
 ) -> OpenIndex:
     """Return an index without engine or background threads, its state written if it has none."""
     key = state_key(index.index_id)
@@ -196,8 +215,10 @@ def make_room(
         made = store.batch()
         made.put(Family.CATALOG, key, encode_state(IndexState(1, 0, 0)))
         store.write(made)
-    room = OpenIndex(index, store, options, notes or Notes(), lambda: None)
-    room.load(NO_DEADLINE)
+    budget, notes = budget or make_budget(), notes or Notes()
+    room = OpenIndex(index, store, options, notes, budget=budget, work_came=work_came)
+    if loaded:
+        room.load(NO_DEADLINE)
     return room
 
 
@@ -270,17 +291,15 @@ def together(calls: Sequence[Callable[[], object]]) -> list[object]:
         barrier.wait(WITHIN_S)
         outcomes[position] = refused(calls[position])
 
-    threads = [
-        threading.Thread(target=run, args=(position,), daemon=True)
-        for position in range(len(calls))
-    ]
+    positions = range(len(calls))
+    threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in positions]
     with restless():
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(WITHIN_S)
     assert len(outcomes) == len(calls), "a thread hangs"
-    return [outcomes[position] for position in range(len(calls))]
+    return [outcomes[position] for position in positions]
 
 
 @contextmanager
@@ -317,13 +336,10 @@ def running(call: Callable[[], object], *, times: int = 1) -> Iterator[list[thre
 
 def in_child(program: str, *arguments: object) -> str:
     """Run a program in a Python process of its own and return what it printed."""
+    command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
+    env = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.defpath}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, *map(str, arguments)],
-        env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.defpath},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=WITHIN_S,
+        command, env=env, capture_output=True, text=True, check=False, timeout=WITHIN_S
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

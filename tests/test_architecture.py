@@ -46,6 +46,8 @@ SERVER = "vectorbucket_server"
 HOMES = {
     "rocksdict": (f"{SERVER}.engine.embedded.store",),
     "hnswlib": (f"{SERVER}.engine.embedded.graph",),
+    "simsimd": (f"{SERVER}.engine.embedded.codes",),
+    "threadpoolctl": (f"{SERVER}.engine.embedded.engine",),
     "pymilvus": (f"{SERVER}.engine.milvus",),
     "typer": (f"{SERVER}.cli",),
     "pydantic_settings": (f"{SERVER}.settings",),
@@ -73,11 +75,13 @@ IMPURITIES = frozenset({"socket", "grpc", "time", "threading", "asyncio", "os", 
 PLACES: Mapping[frozenset[str], Mapping[str, str]] = {
     frozenset({"os.environ", "os.getenv", "os.putenv"}): {
         f"{SERVER}.settings": "the only reader of the environment",
+        f"{SERVER}.fork_support": "switches off gRPC's handlers of forks before grpc reads it",
     },
     frozenset({"sys.argv"}): {f"{SERVER}.cli": "the only reader of the command line"},
     frozenset({"sys.exit", "os._exit", "SystemExit", "exit", "quit", "typer.Exit"}): {
         f"{SERVER}.cli": "the only one to choose an exit code",
         f"{SERVER}.__main__": "hands on what the command line chose",
+        f"{SERVER}.engine.embedded.forked": "a child must not do what its parent does at its end",
     },
     frozenset({"time.time", "time.time_ns", "datetime.datetime.now", "datetime.datetime.utcnow"}): {
         f"{SERVER}.app": "gives the clock to whoever needs one",
@@ -91,6 +95,7 @@ PLACES: Mapping[frozenset[str], Mapping[str, str]] = {
 """What only some modules may use, by dotted names, and why those may."""
 
 BROAD_HANDLERS = {
+    f"{SERVER}.engine.embedded.forked": "what fails in a child is sent to its parent, and raised",
     f"{SERVER}.engine.embedded.store": "rocksdict raises bare Exception; it becomes ours, by place",
     f"{SERVER}.service.interceptors": "the outermost: what nobody foresaw becomes InternalError",
 }
@@ -143,13 +148,15 @@ def test_packages_are_imported_where_they_are_at_home() -> None:
     assert strangers(source()) == []
 
 
-@pytest.mark.parametrize("package", ["rocksdict", "hnswlib"])
+@pytest.mark.parametrize("package", ["rocksdict", "hnswlib", "simsimd", "threadpoolctl"])
 def test_engine_package_is_imported_by_exactly_one_module(package: str) -> None:
     importers = {line.partition(":")[0] for line in far_from_home(source(), {package: ()})}
     assert len(importers) == 1
 
 
-@pytest.mark.parametrize("package", ["rocksdict", "hnswlib", "pyroaring"])
+@pytest.mark.parametrize(
+    "package", ["rocksdict", "hnswlib", "pyroaring", "simsimd", "threadpoolctl"]
+)
 def test_memory_engine_runs_where_the_embedded_ones_packages_are_missing(package: str) -> None:
     program = (
         f"import sys; sys.modules[{package!r}] = None\n"

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vectorbucket._caller import Caller
-from vectorbucket._messages import int32, key_list, metric_number, read_bucket, read_index
+from vectorbucket._messages import (
+    int32,
+    key_list,
+    metric_number,
+    optional_int32,
+    read_bucket,
+    read_index,
+)
 from vectorbucket._models import BucketInfo, BucketPage, IndexInfo, IndexPage
 from vectorbucket.errors import InvalidArgument
 from vectorbucket.v1 import bucket_service_pb2, index_pb2, index_service_pb2
@@ -117,6 +124,9 @@ class ControlPlane(Caller):
         dimension: int,
         distance_metric: str,
         non_filterable_metadata_keys: Sequence[str] = (),
+        m: int | None = None,
+        ef_construction: int | None = None,
+        ef_search: int | None = None,
         timeout_s: float | None = None,
     ) -> None:
         """Make an index. Its definition never changes afterwards.
@@ -128,6 +138,13 @@ class ControlPlane(Caller):
             distance_metric: ``cosine`` or ``euclidean``.
             non_filterable_metadata_keys: Names of metadata fields that are stored and returned, but
                 that no filter can use: at most 10.
+            m: Links of a vector in the graph, 4 to 128. More: better recall on hard data, more
+                memory, slower indexing. None: as the server's setting is now.
+            ef_construction: Breadth of the search for a new vector's links, 8 to 4,096. More:
+                better recall, slower indexing. None: as the server's setting is now.
+            ef_search: Breadth of the search of a query that names none itself, 1 to 10,000, raised
+                to its ``top_k``. More: better recall, slower queries. None: as the server's setting
+                is when the query comes.
             timeout_s: See the class.
 
         Raises:
@@ -136,6 +153,7 @@ class ControlPlane(Caller):
             VectorBucketIndexExceedLimit: The bucket holds as many indexes as it may.
             VectorIndexParameterInvalid: An argument is out of its range.
             VectorIndexOperationConflict: An index of this name is being made or deleted.
+            MemoryBudgetExceeded: The server's memory for indexes is used up.
         """
         request = index_service_pb2.PutVectorIndexRequest(
             bucket=bucket,
@@ -147,6 +165,11 @@ class ControlPlane(Caller):
                 non_filterable_metadata_keys=key_list(
                     non_filterable_metadata_keys, "non_filterable_metadata_keys"
                 )
+            ),
+            graph=index_pb2.GraphConfiguration(
+                m=optional_int32("m", m),
+                ef_construction=optional_int32("ef_construction", ef_construction),
+                ef_search=optional_int32("ef_search", ef_search),
             ),
         )
         self._call(self._indexes.PutVectorIndex, request, timeout_s, repeatable=False)

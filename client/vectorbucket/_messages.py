@@ -59,6 +59,11 @@ def int32(field: str, value: int, error: type[InvalidRequest] = VectorIndexParam
     return int(value)
 
 
+def optional_int32(field: str, value: int | None) -> int | None:
+    """Return a number as ``int32`` does; None, which leaves the field unset, stays None."""
+    return None if value is None else int32(field, value)
+
+
 def key_list(keys: Iterable[str], name: str = "keys") -> list[str]:
     """Return keys, or other names, as a list of texts.
 
@@ -138,6 +143,7 @@ def read_index(
     counts: index_service_pb2.GetVectorIndexResponse | None = None,
 ) -> IndexInfo:
     """Return an index, with its counts where the answer holds them."""
+    graph = message.graph
     return IndexInfo(
         bucket=message.bucket,
         index_name=message.index_name,
@@ -149,6 +155,9 @@ def read_index(
         status=_word(index_pb2.IndexStatus, message.status, "INDEX_STATUS_"),
         vector_count=counts.vector_count if counts is not None else None,
         pending_vector_count=counts.pending_vector_count if counts is not None else None,
+        m=graph.m if graph.HasField("m") else None,
+        ef_construction=graph.ef_construction if graph.HasField("ef_construction") else None,
+        ef_search=graph.ef_search if graph.HasField("ef_search") else None,
     )
 
 

@@ -118,6 +118,9 @@ class IndexInfo:
         vector_count: Vectors it holds, exactly; None in a listing, which does not count.
         pending_vector_count: How many of them wait for the indexer (queries find them all the
             same); None in a listing.
+        m: Links of a vector in the graph; None where that is left to the server.
+        ef_construction: Breadth of the search for a new vector's links; None as for ``m``.
+        ef_search: Breadth of the search of a query that names none itself; None as for ``m``.
     """
 
     bucket: str
@@ -130,6 +133,9 @@ class IndexInfo:
     status: str
     vector_count: int | None = None
     pending_vector_count: int | None = None
+    m: int | None = None
+    ef_construction: int | None = None
+    ef_search: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from vectorbucket._arrays import float32_array
 from vectorbucket._caller import Caller
 from vectorbucket._filter import filter_struct
-from vectorbucket._messages import int32, read_hits, vector_data
+from vectorbucket._messages import int32, optional_int32, read_hits, vector_data
 from vectorbucket._models import Filter, Hit
 from vectorbucket.errors import VectorIndexParameterInvalid
 from vectorbucket.v1 import vector_service_pb2
@@ -21,7 +21,8 @@ class Queries(Caller):
     """The operations that find vectors.
 
     Each method takes ``timeout_s``, seconds for the call and its retries; None means the client's.
-    All raise ``NoSuchBucket`` and ``NoSuchVectorIndex``.
+    All raise ``NoSuchBucket`` and ``NoSuchVectorIndex``, and ``MemoryBudgetExceeded`` where the
+    server has no memory left to load the index.
     """
 
     def query_vectors(
@@ -34,6 +35,7 @@ class Queries(Caller):
         filter: Filter | None = None,  # noqa: A002 - the contract's word
         return_distance: bool = True,
         return_metadata: bool = False,
+        ef_search: int | None = None,
         timeout_s: float | None = None,
     ) -> list[Hit]:
         """Return the vectors nearest to one query vector, nearest first.
@@ -48,10 +50,13 @@ class Queries(Caller):
                 or empty: all.
             return_distance: Whether to answer distances.
             return_metadata: Whether to answer the metadata.
+            ef_search: Breadth of the search in the graph, 1 to 10,000, raised to ``top_k`` where
+                that is more. More: better recall, slower. None: the index's, else the server's.
             timeout_s: See the class.
 
         Raises:
-            VectorIndexParameterInvalid: The query vector, ``top_k`` or the filter is illegal.
+            VectorIndexParameterInvalid: The query vector, ``top_k``, the filter or ``ef_search`` is
+                illegal.
         """
         request = vector_service_pb2.QueryVectorsRequest(
             bucket=bucket,
@@ -61,6 +66,7 @@ class Queries(Caller):
             filter=filter_struct(filter),
             return_distance=return_distance,
             return_metadata=return_metadata,
+            ef_search=optional_int32("ef_search", ef_search),
         )
         response: vector_service_pb2.QueryVectorsResponse = self._call(
             self._vectors.QueryVectors, request, timeout_s
@@ -77,6 +83,7 @@ class Queries(Caller):
         filter: Filter | None = None,  # noqa: A002 - the contract's word
         return_distance: bool = True,
         return_metadata: bool = False,
+        ef_search: int | None = None,
         timeout_s: float | None = None,
     ) -> list[list[Hit]]:
         """Return for each of many query vectors what ``query_vectors`` returns for one.
@@ -89,10 +96,12 @@ class Queries(Caller):
             filter: Which vectors take part, for all queries.
             return_distance: Whether to answer distances.
             return_metadata: Whether to answer the metadata.
+            ef_search: Breadth of the search in the graph, for all queries.
             timeout_s: See the class.
 
         Raises:
-            VectorIndexParameterInvalid: The query vectors, ``top_k`` or the filter is illegal.
+            VectorIndexParameterInvalid: The query vectors, ``top_k``, the filter or ``ef_search``
+                is illegal.
         """
         matrix = float32_array(query_vectors, "query_vectors", axes=2)
         request = vector_service_pb2.QueryVectorsBatchRequest(
@@ -103,6 +112,7 @@ class Queries(Caller):
             filter=filter_struct(filter),
             return_distance=return_distance,
             return_metadata=return_metadata,
+            ef_search=optional_int32("ef_search", ef_search),
         )
         seconds = self._timeout_s if timeout_s is None else timeout_s
         responses: list[vector_service_pb2.QueryVectorsBatchResponse] = self._calls.whole_stream(

@@ -124,6 +124,7 @@ class Writes(Caller):
         Raises:
             VectorIndexParameterInvalid: A vector breaks a rule; nothing is stored.
             QpsLimitExceeded: The server is too far behind with indexing, also after retries.
+            MemoryBudgetExceeded: The server's memory for indexes is used up; nothing is stored.
         """
         request = vector_service_pb2.PutVectorsBatchRequest(bucket=bucket, index_name=index_name)
         fill_vectors(request, _rows(vectors, keys, data, metadata))

@@ -38,7 +38,8 @@ The tree::
         ├── InternalError                  500
         │   └── Corruption                 500, rendered as InternalError
         ├── RequestTimeout                 408
-        └── ServiceUnavailable             503, retryable
+        ├── ServiceUnavailable             503, retryable
+        └── MemoryBudgetExceeded           507
 
 Source: the codes and statuses are those of the OSS Vectors API; the tree's shape follows httpx.
 """
@@ -207,10 +208,8 @@ class NoSuchVectorIndex(NotFound):
     @classmethod
     def of(cls, bucket: str, index_name: str) -> Self:
         """Return this error about the index."""
-        return cls(
-            f"index {index_name!r} does not exist in bucket {bucket!r}",
-            details={"bucket": bucket, "index_name": index_name},
-        )
+        facts = {"bucket": bucket, "index_name": index_name}
+        return cls(f"index {index_name!r} does not exist in bucket {bucket!r}", details=facts)
 
 
 # --- The caller must look at what is there ------------------------------------------------------
@@ -245,9 +244,8 @@ class VectorBucketNotEmpty(Conflict):
     @classmethod
     def of(cls, bucket: str) -> Self:
         """Return this error about the bucket."""
-        return cls(
-            f"bucket {bucket!r} still holds indexes; delete them first", details={"bucket": bucket}
-        )
+        message = f"bucket {bucket!r} still holds indexes; delete them first"
+        return cls(message, details={"bucket": bucket})
 
 
 class VectorBucketIndexAlreadyExist(Conflict):
@@ -261,10 +259,8 @@ class VectorBucketIndexAlreadyExist(Conflict):
     @classmethod
     def of(cls, bucket: str, index_name: str) -> Self:
         """Return this error about the index."""
-        return cls(
-            f"index {index_name!r} exists already in bucket {bucket!r}",
-            details={"bucket": bucket, "index_name": index_name},
-        )
+        facts = {"bucket": bucket, "index_name": index_name}
+        return cls(f"index {index_name!r} exists already in bucket {bucket!r}", details=facts)
 
 
 class VectorIndexOperationConflict(Conflict):
@@ -294,9 +290,8 @@ class TooManyBuckets(LimitExceeded):
     @classmethod
     def of(cls, limit: int) -> Self:
         """Return this error about the limit."""
-        return cls(
-            f"the account has {limit} buckets; the limit is {limit}", details={"limit": str(limit)}
-        )
+        message = f"the account has {limit} buckets; the limit is {limit}"
+        return cls(message, details={"limit": str(limit)})
 
 
 class VectorBucketIndexExceedLimit(LimitExceeded):
@@ -310,10 +305,8 @@ class VectorBucketIndexExceedLimit(LimitExceeded):
     @classmethod
     def of(cls, bucket: str, limit: int) -> Self:
         """Return this error about the bucket and the limit."""
-        return cls(
-            f"bucket {bucket!r} holds {limit} indexes; the limit is {limit}",
-            details={"bucket": bucket, "limit": str(limit)},
-        )
+        message = f"bucket {bucket!r} holds {limit} indexes; the limit is {limit}"
+        return cls(message, details={"bucket": bucket, "limit": str(limit)})
 
 
 class QpsLimitExceeded(LimitExceeded):
@@ -365,27 +358,35 @@ class ServiceUnavailable(ServerError):
     retryable = True
 
 
+class MemoryBudgetExceeded(ServerError):
+    """An index cannot be loaded or grow: the memory that the server allows its indexes is used up.
+
+    Not retryable: it lasts until the operator allows more, an index is deleted or falls idle.
+    """
+
+    reason = "ERROR_REASON_MEMORY_BUDGET_EXCEEDED"
+    code = "MemoryBudgetExceeded"
+    http_status = 507
+    grpc_code = 8
+
+    @classmethod
+    def of(cls, index_name: str, needed_bytes: int, limit_bytes: int) -> Self:
+        """Return this error about the index, what it needs and what all may have."""
+        sizes = {"needed_bytes": str(needed_bytes), "limit_bytes": str(limit_bytes)}
+        return cls(
+            f"index {index_name!r} needs {needed_bytes} bytes of memory, more than is left for "
+            f"indexes; the limit is {limit_bytes} bytes",
+            details={"index_name": index_name, **sizes},
+        )
+
+
 TABLE: tuple[type[VectorBucketError], ...] = (
-    VectorIndexParameterInvalid,
-    InvalidVectorBucketName,
-    TooManyBuckets,
-    BucketNameNotAvailable,
-    NoSuchBucket,
-    VectorBucketNotEmpty,
-    VectorBucketIndexAlreadyExist,
-    VectorBucketIndexExceedLimit,
-    NoSuchVectorIndex,
-    VectorIndexOperationConflict,
-    MalformedJson,
-    QpsLimitExceeded,
-    InvalidArgument,
-    MethodNotAllowed,
-    EntityTooLarge,
-    RequestTimeout,
-    AccessDenied,
-    InternalError,
-    ServiceUnavailable,
-)
+    VectorIndexParameterInvalid, InvalidVectorBucketName, TooManyBuckets, BucketNameNotAvailable,
+    NoSuchBucket, VectorBucketNotEmpty, VectorBucketIndexAlreadyExist, VectorBucketIndexExceedLimit,
+    NoSuchVectorIndex, VectorIndexOperationConflict, MalformedJson, QpsLimitExceeded,
+    InvalidArgument, MethodNotAllowed, EntityTooLarge, RequestTimeout, AccessDenied, InternalError,
+    ServiceUnavailable, MemoryBudgetExceeded,
+)  # fmt: skip
 """The one table: every leaf that crosses the wire, in the order of the contract's ErrorReason."""
 
 BY_REASON: Mapping[str, type[VectorBucketError]] = {leaf.reason: leaf for leaf in TABLE}

@@ -88,6 +88,26 @@ class Limits:
     top_k_max: int = 100
     """Policy. Vectors a query may ask for. Source: OSS, pages of March 2026."""
 
+    m_min: int = 4
+    """Physical. Links of a vector in the graph, at least. Source: ours; hnswlib takes 2, but graphs
+    of so few links fall apart."""
+
+    m_max: int = 128
+    """Physical. Links of a vector in the graph, at most. Source: ours; at 128 a vector's links
+    take 1 KB, and hnswlib's manual (ALGO_PARAMS.md) finds 48 to 64 enough for the hardest data."""
+
+    ef_construction_min: int = 8
+    """Physical. Breadth of the search for a new vector's links, at least. Source: ours; twice the
+    fewest links, so that there is something to choose from."""
+
+    ef_construction_max: int = 4096
+    """Physical. Breadth of the search for a new vector's links, at most. Source: ours; twenty times
+    the default, and the time of indexing grows with it."""
+
+    ef_search_max: int = 10_000
+    """Physical. Breadth of a query's search in the graph, at most. Source: ours; at 10,000 a
+    search among 20,000 × 384 takes longer than an exact scan (17 ms to 11 ms)."""
+
     query_hits_max: int = 100_000
     """Physical. Queries × top_k in one QueryVectorsBatch. Source: ours; about 100 MB of hits with
     large keys is as much as one call should hold in memory."""
@@ -183,6 +203,10 @@ _ORDERED = (
     ("list_indexes_default", "list_indexes_max"),
     ("list_vectors_default", "list_vectors_max"),
     ("bucket_name_min", "bucket_name_max"),
+    ("m_min", "m_max"),
+    ("ef_construction_min", "ef_construction_max"),
+    # The breadth is raised to the links where it is less: no legal m raises it past its limit.
+    ("m_max", "ef_construction_max"),
 )
 """Pairs of limits of which the first must not exceed the second."""
 
@@ -215,7 +239,9 @@ UNLIMITED = replace(
 PROFILES = {"oss": OSS, "unlimited": UNLIMITED}
 """Profile by name."""
 
-# A message holds the largest legal batch of vectors, and no page is over gRPC's own limit of 4 MiB.
-# Both can be set otherwise, so these are relations of this profile only.
+# A message holds the largest legal batch of vectors, no page is over gRPC's own limit of 4 MiB, and
+# no top_k raises a search past the breadth that may be asked for. All can be set otherwise, so
+# these are relations of this profile only.
 assert OSS.dimension_max * 4 * OSS.put_vectors_max < OSS.message_bytes_max  # noqa: S101
 assert OSS.page_bytes_max < 4 * 1024 * 1024  # noqa: S101
+assert OSS.top_k_max <= OSS.ef_search_max  # noqa: S101

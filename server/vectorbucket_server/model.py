@@ -51,6 +51,18 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphOptions:
+    """How the graph of an index is built and searched; None leaves it to the engine's settings."""
+
+    m: int | None = None
+    """Links of a vector in the graph."""
+    ef_construction: int | None = None
+    """Breadth of the search that finds a new vector's links."""
+    ef_search: int | None = None
+    """Breadth of the search of a query that names none itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Index:
     """The definition of an index. It never changes once the index is made."""
 
@@ -63,6 +75,8 @@ class Index:
     """Milliseconds since the Unix epoch, UTC."""
     index_id: int = 0
     """Given by the engine, never reused: an index made again under its name has another one."""
+    graph: GraphOptions = GraphOptions()
+    """What was asked of its graph. Engines without one ignore it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +144,9 @@ class Query:
     """Which vectors take part; None means all."""
     return_metadata: bool = False
     """Whether hits carry metadata."""
+    ef_search: int | None = None
+    """Breadth of the search in the graph, raised to ``top_k`` where that is more; None means the
+    index's. A hint: engines that search exactly ignore it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
 from faulty_proxy import Fault, FaultyProxy
@@ -86,6 +87,23 @@ def test_index_is_made_shown_listed_and_deleted(client: Client) -> None:
         client.get_vector_index("photos", "cats")
 
 
+def test_index_shows_what_was_asked_of_its_graph(client: Client) -> None:
+    client.put_vector_index(
+        "photos",
+        "cats",
+        dimension=8,
+        distance_metric="cosine",
+        m=24,
+        ef_construction=np.int64(300),  # type: ignore[arg-type]  # numpy's numbers do as well
+        ef_search=150,
+    )
+    index = client.get_vector_index("photos", "cats")
+    assert (index.m, index.ef_construction, index.ef_search) == (24, 300, 150)
+    (listed, plain) = client.list_vector_indexes("photos")
+    assert (listed.m, listed.ef_construction, listed.ef_search) == (24, 300, 150)
+    assert (plain.m, plain.ef_construction, plain.ef_search) == (None, None, None)
+
+
 def test_indexes_are_listed_over_all_pages(
     start_server: Callable[..., Server], connect: Callable[..., Client]
 ) -> None:
@@ -157,6 +175,19 @@ REFUSALS: dict[str, tuple[Callable[[Client], object], type[VectorBucketError], s
         put_index(dimension=4.5),
         VectorIndexParameterInvalid,
         "dimension is 4.5",
+    ),
+    "m of 3": (put_index(m=3), VectorIndexParameterInvalid, "graph.m is 3; it must be 4 to 128"),
+    "m of 129": (put_index(m=129), VectorIndexParameterInvalid, "graph.m is 129"),
+    "m that is no whole number": (put_index(m="16"), VectorIndexParameterInvalid, "m is '16'"),
+    "ef_construction of 7": (
+        put_index(ef_construction=7),
+        VectorIndexParameterInvalid,
+        "graph.ef_construction is 7; it must be 8 to 4096",
+    ),
+    "ef_search of 0": (
+        put_index(ef_search=0),
+        VectorIndexParameterInvalid,
+        "graph.ef_search is 0; it must be 1 to 10000",
     ),
     "unknown metric": (
         put_index(distance_metric="dot"),

@@ -274,6 +274,14 @@ def test_error_survives_copying_and_pickling(leaf: type[VectorBucketError]) -> N
             "bucket 'photos' holds 100 indexes; the limit is 100",
             {"bucket": "photos", "limit": "100"},
         ),
+        (
+            errors.MemoryBudgetExceeded.of("faces", 700, 500),
+            (
+                "index 'faces' needs 700 bytes of memory, more than is left for indexes; the limit "
+                "is 500 bytes"
+            ),
+            {"index_name": "faces", "needed_bytes": "700", "limit_bytes": "500"},
+        ),
     ],
 )
 def test_error_of_a_thing_names_it(

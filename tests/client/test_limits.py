@@ -177,6 +177,9 @@ def test_limit_out_of_range_is_refused_and_named(name: str, value: int) -> None:
         ("list_indexes_default", "list_indexes_max"),
         ("list_vectors_default", "list_vectors_max"),
         ("bucket_name_min", "bucket_name_max"),
+        ("m_min", "m_max"),
+        ("ef_construction_min", "ef_construction_max"),
+        ("m_max", "ef_construction_max"),
     ],
 )
 def test_default_over_its_maximum_is_refused(smaller: str, larger: str) -> None:
@@ -206,6 +209,12 @@ def test_filters_may_not_be_nested_deeper_than_recursion_goes() -> None:
     assert deepest.filter_levels_max == FILTER_LEVELS_CEILING
     with pytest.raises(ValueError, match=r"filter_levels_max is 65; it must be at most 64"):
         dataclasses.replace(OSS, filter_levels_max=FILTER_LEVELS_CEILING + 1)
+
+
+def test_no_legal_top_k_is_past_the_breadth_that_may_be_asked_for() -> None:
+    assert OSS.top_k_max <= OSS.ef_search_max
+    # Nobody needs a graph that costs more to search than to scan: the range is no policy.
+    assert UNLIMITED.ef_search_max == OSS.ef_search_max
 
 
 def test_largest_legal_batch_and_page_fit_a_message() -> None:

@@ -14,6 +14,7 @@ from vectorbucket._messages import (
     int32,
     key_list,
     metric_number,
+    optional_int32,
     read_bucket,
     read_data,
     read_hits,
@@ -101,6 +102,13 @@ def test_index_is_read_in_the_words_of_oss() -> None:
     assert (index.dimension, index.distance_metric) == (8, "cosine")
     assert index.non_filterable_metadata_keys == ("note", "raw")
     assert (index.vector_count, index.pending_vector_count) == (None, None)
+    assert (index.m, index.ef_construction, index.ef_search) == (None, None, None)
+
+
+def test_index_is_read_with_what_it_says_of_its_graph_and_no_more() -> None:
+    graph = index_pb2.GraphConfiguration(m=24, ef_search=0)
+    index = read_index(index_message(graph=graph))
+    assert (index.m, index.ef_construction, index.ef_search) == (24, None, 0)
 
 
 def test_index_is_read_with_its_counts() -> None:
@@ -148,6 +156,13 @@ def test_other_value_is_named_with_its_field(value: Any) -> None:
     assert caught.value.field == "top_k"
     with pytest.raises(InvalidArgument, match="max_keys is "):
         int32("max_keys", value, InvalidArgument)
+
+
+def test_number_that_may_be_missing_stays_missing_or_is_a_number() -> None:
+    assert optional_int32("ef_search", None) is None
+    assert optional_int32("ef_search", 0) == 0
+    with pytest.raises(VectorIndexParameterInvalid, match=r"ef_search is 1\.5"):
+        optional_int32("ef_search", 1.5)  # type: ignore[arg-type]  # that is the point
 
 
 def test_keys_may_come_from_anything_that_can_be_iterated() -> None:

@@ -12,10 +12,16 @@ from oracles import distances
 from vectorbucket import (
     Client,
     Hit,
+    MemoryBudgetExceeded,
     NoSuchBucket,
     NoSuchVectorIndex,
     VectorIndexParameterInvalid,
 )
+from vectorbucket_server.app import Server
+from vectorbucket_server.engine.base import NO_DEADLINE, Deadline
+from vectorbucket_server.engine.memory import MemoryEngine
+from vectorbucket_server.model import Hit as VectorHit
+from vectorbucket_server.model import Index, Query
 
 COUNT = 200
 KEYS = [f"key-{number:03}" for number in range(COUNT)]
@@ -135,6 +141,9 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "top_k 101": ({"top_k": 101}, "top_k", "100"),
     "top_k past 32 bits": ({"top_k": 2**31}, "top_k", "2147483648"),
     "top_k that is no number": ({"top_k": "5"}, "top_k", "'5'"),
+    "ef_search 0": ({"ef_search": 0}, "ef_search", "1 to 10000"),
+    "ef_search 10001": ({"ef_search": 10_001}, "ef_search", "10000"),
+    "ef_search that is no number": ({"ef_search": 64.0}, "ef_search", "64.0"),
     "unknown operator": ({"filter": {"a": {"$near": 1}}}, "filter.a.$near", "$near"),
     "empty $and": ({"filter": {"$and": []}}, "filter.$and", "$and"),
     "null operand": ({"filter": {"a": {"$eq": None}}}, "filter.a.$eq", ""),
@@ -170,6 +179,68 @@ def test_bad_query_is_refused_by_name(client: Client, case: str) -> None:
 def test_bad_query_vectors_are_refused_by_name(client: Client, queries: Any, words: str) -> None:
     with pytest.raises(VectorIndexParameterInvalid, match=words):
         client.query_vectors_batch("photos", "faces", queries, top_k=3)
+
+
+class Noting(MemoryEngine):
+    """Notes the queries that reach it; answers none once there is no memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries: list[Query] = []
+        self.memory_is_used_up = False
+
+    def query_vectors(
+        self, index: Index, query: Query, *, deadline: Deadline = NO_DEADLINE
+    ) -> list[list[VectorHit]]:
+        self.queries.append(query)
+        if self.memory_is_used_up:
+            raise MemoryBudgetExceeded.of(index.name, 700, 500)
+        return super().query_vectors(index, query, deadline=deadline)
+
+
+@pytest.fixture
+def noting() -> Noting:
+    """The engine of ``noted``."""
+    return Noting()
+
+
+@pytest.fixture
+def noted(
+    noting: Noting, start_server: Callable[..., Server], connect: Callable[..., Client]
+) -> Client:
+    """A client of a server whose engine notes queries; index ``faces`` is there."""
+    client = connect(start_server(over=noting).address)
+    client.put_vector_bucket("photos")
+    client.put_vector_index("photos", "faces", dimension=4, distance_metric="euclidean")
+    return client
+
+
+@pytest.mark.parametrize("breadth", [None, 1, 10_000])
+def test_breadth_of_search_reaches_the_engine(
+    noted: Client, noting: Noting, breadth: int | None
+) -> None:
+    noted.query_vectors("photos", "faces", [1.0] * 4, top_k=5, ef_search=breadth)
+    noted.query_vectors_batch("photos", "faces", [[1.0] * 4] * 600, top_k=5, ef_search=breadth)
+    assert [query.ef_search for query in noting.queries] == [breadth] * 3
+
+
+def test_breadth_of_a_batch_is_refused_by_name(client: Client) -> None:
+    with pytest.raises(VectorIndexParameterInvalid, match="ef_search is -1; it must be 1 to 10000"):
+        client.query_vectors_batch("photos", "faces", [[1.0] * 4], top_k=1, ef_search=-1)
+
+
+def test_index_that_finds_no_memory_is_told_at_once_and_not_asked_for_again(
+    noted: Client, noting: Noting
+) -> None:
+    noting.memory_is_used_up = True
+    with pytest.raises(MemoryBudgetExceeded, match="'faces' needs 700 bytes") as caught:
+        noted.query_vectors("photos", "faces", [1.0] * 4, top_k=1)
+    facts = {"index_name": "faces", "needed_bytes": "700", "limit_bytes": "500"}
+    assert caught.value.details == facts
+    assert caught.value.retry_after_s is None
+    with pytest.raises(MemoryBudgetExceeded):
+        noted.query_vectors_batch("photos", "faces", [[1.0] * 4], top_k=1)
+    assert len(noting.queries) == 2
 
 
 def test_too_many_hits_in_all_are_refused(client: Client) -> None:

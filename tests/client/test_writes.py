@@ -13,6 +13,7 @@ from faulty_proxy import FaultyProxy
 from recording_engine import RecordingEngine
 from vectorbucket import (
     Client,
+    MemoryBudgetExceeded,
     NoSuchBucket,
     NoSuchVectorIndex,
     PutProgress,
@@ -93,6 +94,23 @@ def test_put_of_one_rejected_batch_raises_that_batchs_error(client: Client) -> N
         client.put_vectors("photos", "faces", [("a", [1.0] * 4), ("b", [1.0] * 5)])
     assert caught.value.field == "vectors[1].data"
     assert client.get_vector_index("photos", "faces").vector_count == 0
+
+
+def test_put_that_finds_no_memory_ends_with_what_is_stored_said(
+    client: Client, engine: RecordingEngine
+) -> None:
+    def refuse_the_second(_batch: object) -> None:
+        if engine.commits:
+            raise MemoryBudgetExceeded.of("faces", 700, 500)
+
+    engine.before_put = refuse_the_second
+    keys, data, _ = many(30)
+    with pytest.raises(MemoryBudgetExceeded, match="the limit is 500 bytes") as caught:
+        client.put_vectors("photos", "faces", keys=keys, data=data, batch_vectors_max=10)
+    assert caught.value.details["first_unanswered_position"] == "10"
+    assert client.get_vector_index("photos", "faces").vector_count == 10
+    with pytest.raises(MemoryBudgetExceeded):
+        client.put_vectors_batch("photos", "faces", keys=keys, data=data)
 
 
 def test_rejected_batches_do_not_stop_the_others(client: Client) -> None:

@@ -11,6 +11,7 @@ Rules of this file: test_crash.py runs it; the engine knows nothing of it.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,11 +21,14 @@ from typing import Any
 
 from durability.ledger import Operation, random_operations
 from vectorbucket.errors import NoSuchBucket
-from vectorbucket_server.engine.embedded import indexer
+from vectorbucket_server.engine.embedded import indexer, rebuild, saver
 from vectorbucket_server.engine.embedded.dead_rows import DeadRows
 from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
+from vectorbucket_server.engine.embedded.forked import Child
 from vectorbucket_server.engine.embedded.generation import Generation
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.engine.embedded.rebuild import Rebuild
+from vectorbucket_server.engine.embedded.saver import Saver
 from vectorbucket_server.engine.embedded.store import Store
 from vectorbucket_server.model import Bucket, DistanceMetric, Index, VectorBatch
 
@@ -34,7 +38,7 @@ BUCKET = "crashing"
 DIED = 77
 """The exit code of a process that came to its point."""
 
-_OPERATIONS_MAX = 400
+_OPERATIONS_MAX = 4_000
 """After so many it gives up: the point is not on its way."""
 
 
@@ -45,17 +49,24 @@ class Point:
     owner: type
     method: str
     after: bool
+    comings_max: int
+    """Most comings to wait for: some points are far between."""
 
 
 POINTS = {
-    f"{'after' if after else 'before'} {what}": Point(owner, method, after)
-    for what, owner, method in (
-        ("a write to the store", Store, "write"),
-        ("a sync of the store", Store, "sync"),
-        ("rows are staged", Generation, "stage"),
-        ("a batch becomes visible", Generation, "commit"),
-        ("a turn of the indexer", Generation, "turn"),
-        ("dead rows are removed", DeadRows, "remove"),
+    f"{'after' if after else 'before'} {what}": Point(owner, method, after, comings_max)
+    for what, owner, method, comings_max in (
+        ("a write to the store", Store, "write", 25),
+        ("a sync of the store", Store, "sync", 25),
+        ("rows are staged", Generation, "stage", 25),
+        ("a batch becomes visible", Generation, "commit", 25),
+        ("a turn of the indexer", Generation, "turn", 25),
+        ("dead rows are removed", DeadRows, "remove", 25),
+        ("a child is waited for that writes a checkpoint", Child, "wait", 3),
+        ("a checkpoint is named", Saver, "_name", 3),
+        ("a step of a rebuild", Rebuild, "step", 10),
+        ("the last step of a rebuild", Rebuild, "finish", 5),
+        ("the old generation goes", Rebuild, "sweep", 5),
     )
     for after in (False, True)
 }
@@ -63,8 +74,13 @@ POINTS = {
 
 
 def options(data_dir: Path) -> EmbeddedOptions:
-    """Return the options of the engine, which builds graphs early."""
-    return EmbeddedOptions(data_dir=data_dir, graph_rows_min=GRAPH_ROWS_MIN)
+    """Return the options of the engine, which builds graphs early and saves them often."""
+    return EmbeddedOptions(
+        data_dir=data_dir,
+        graph_rows_min=GRAPH_ROWS_MIN,
+        checkpoint_changes_min=50,
+        checkpoint_changes_share=0.0,
+    )
 
 
 def operations(seed: int) -> Iterator[Operation]:
@@ -94,10 +110,10 @@ def apply(engine: EmbeddedEngine, index: Index, operation: Operation) -> None:
 def arm(point: Point, nth: int) -> None:
     """Make the process die at the nth coming to a point."""
     wrapped: Callable[..., Any] = getattr(point.owner, point.method)
-    comings = iter(range(nth - 1, -1, -1))
+    comings = itertools.count(1)
 
     def dying(*arguments: Any, **named: Any) -> Any:
-        last = next(comings) == 0
+        last = next(comings) == nth
         if last and not point.after:
             os._exit(DIED)
         result = wrapped(*arguments, **named)
@@ -111,6 +127,7 @@ def arm(point: Point, nth: int) -> None:
 def main(data_dir: Path, seed: int, point: Point, nth: int) -> None:
     """Write until the point is reached."""
     indexer._BURST_S = 0.0  # else the indexer would wait until the burst is over
+    rebuild._DEAD_MIN, saver._LOOK_AGAIN_S = 20, 0.01  # else neither would have its turn
     engine = EmbeddedEngine(options(data_dir))
     engine.open()
     index = open_index(engine)

@@ -11,8 +11,10 @@ import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from bench_server import ROOT
 from durability.crash_child import DIED, DIMENSION, POINTS, open_index, operations, options
@@ -20,6 +22,7 @@ from durability.ledger import Ledger, self_queries
 from engines.subject import content_of, list_all, wait_until_indexed
 from long_runs import Rounds
 from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
+from vectorbucket_server.engine.embedded.graph import Graph
 from vectorbucket_server.model import Query
 
 CHILD = Path(__file__).with_name("crash_child.py")
@@ -74,6 +77,38 @@ def test_crash_at_any_point_loses_nothing_and_leaves_no_half(
     data_dir = tmp_path / "data"
     for seed in range(rounds(1, 15) * len(POINTS)):
         point = list(POINTS)[seed % len(POINTS)]
-        crash(data_dir, seed, point, int(rng.integers(3, 25)), ledger)
+        nth = int(rng.integers(1, POINTS[point].comings_max + 1))
+        crash(data_dir, seed, point, nth, ledger)
         check(data_dir, ledger, seed)
     assert ledger.acknowledged > 30
+
+
+@pytest.mark.parametrize(
+    ("point", "nth", "checkpoints"),
+    [
+        ("before a child is waited for that writes a checkpoint", 1, 0),
+        ("after a child is waited for that writes a checkpoint", 1, 0),
+        ("before a checkpoint is named", 2, 1),
+        ("after a checkpoint is named", 1, 1),
+        ("after a checkpoint is named", 3, 1),
+        ("before the last step of a rebuild", 4, 0),
+        ("after the old generation goes", 4, 0),
+    ],
+)
+def test_start_after_a_crash_goes_on_with_the_checkpoint_that_the_store_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, nth: int, checkpoints: int
+) -> None:
+    ledger, data_dir = Ledger(DIMENSION), tmp_path / "data"
+    crash(data_dir, 5, point, nth, ledger)
+    loads: list[Path] = []
+    load = Graph.load
+
+    def noted(path: Path, **named: Any) -> Graph:
+        loads.append(path)
+        return load(path, **named)
+
+    monkeypatch.setattr(Graph, "load", noted)
+    check(data_dir, ledger, 1)
+    assert len(loads) >= checkpoints
+    left = list(data_dir.glob("generations/*/*/checkpoint-*"))
+    assert len(left) <= 2, "what was half written is gone"

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engines.subject import Subject
 from vectorbucket_server.engine.base import Engine, SilentObserver
-from vectorbucket_server.engine.embedded import indexer, planner
+from vectorbucket_server.engine.embedded import indexer, planner, rebuild, saver
 from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.memory import MemoryEngine
@@ -59,15 +60,19 @@ class Recipe:
     eager: bool = False
     """Whether indexing and graph searches happen however few vectors there are and however busy
     puts are: the constants that put them off are set to nothing."""
+    restless: bool = False
+    """Whether rebuilds and checkpoints happen however little has changed, too."""
     exact: bool = False
     """Whether it must find exactly what the specification finds."""
 
 
-def _embedded(graph_rows_min: int) -> Callable[[Path, WatchingObserver], Engine]:
+def _embedded(graph_rows_min: int, **changes: Any) -> Callable[[Path, WatchingObserver], Engine]:
     """Return how to make an embedded engine whose indexes have a graph from so many vectors on."""
 
     def make(folder: Path, observer: WatchingObserver) -> Engine:
-        options = EmbeddedOptions(data_dir=folder / "data", graph_rows_min=graph_rows_min)
+        options = EmbeddedOptions(
+            data_dir=folder / "data", graph_rows_min=graph_rows_min, **changes
+        )
         return EmbeddedEngine(options, observer)
 
     return make
@@ -78,9 +83,29 @@ RECIPES = {
     "embedded-scanning": Recipe(_embedded(_NEVER), exact=True),
     "embedded-indexing": Recipe(_embedded(1), eager=True),
     "embedded-indexed": Recipe(_embedded(1), eager=True, settles=True),
+    "embedded-restless": Recipe(
+        _embedded(1, checkpoint_changes_min=40, checkpoint_changes_share=0.0, worn_share_max=0.1),
+        eager=True,
+        restless=True,
+    ),
 }
-"""Recipe by name. The embedded engine three times: without a graph, while it is built, when it is.
+"""Recipe by name. The embedded engine four times: without a graph, while it is built, when it is,
+and while it is built anew and saved all the time.
 """
+
+
+def ask_graphs(patch: pytest.MonkeyPatch) -> None:
+    """Let queries ask a graph where there is one, and indexing happen, however small it all is."""
+    for name in ("_SCAN_FIXED_S", "_SCORED_FIXED_S"):
+        patch.setattr(planner, name, _SCAN_IS_DEAR_S)
+    # Indexed beside the puts: a test's burst would be over before the indexer began.
+    patch.setattr(indexer, "_BURST_S", 0.0)
+
+
+def rest_never(patch: pytest.MonkeyPatch) -> None:
+    """Let rebuilds and checkpoints happen however little has changed."""
+    patch.setattr(rebuild, "_DEAD_MIN", 20)
+    patch.setattr(saver, "_LOOK_AGAIN_S", 0.005)
 
 
 @contextmanager
@@ -89,9 +114,9 @@ def opened(recipe: Recipe, folder: Path) -> Iterator[tuple[Subject, WatchingObse
     observer = WatchingObserver()
     with pytest.MonkeyPatch.context() as patch:
         if recipe.eager:
-            patch.setattr(planner, "_SCAN_FIXED_S", _SCAN_IS_DEAR_S)
-            # Indexed beside the puts: a test's burst would be over before the indexer began.
-            patch.setattr(indexer, "_BURST_S", 0.0)
+            ask_graphs(patch)
+        if recipe.restless:
+            rest_never(patch)
         subject = Subject(lambda: recipe.make(folder, observer), settles=recipe.settles)
         try:
             yield subject, observer

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import asdict, replace
 
 import pytest
 
-from engines.subject import ACCOUNT, MANY, ONE, TWO, Subject, batch, raises_as
+from engines.subject import ACCOUNT, MANY, ONE, THREE, TWO, Subject, batch, raises_as
 from oracles import f32
 from vectorbucket.errors import (
     BucketNameNotAvailable,
@@ -23,7 +24,7 @@ from vectorbucket.errors import (
     VectorBucketNotEmpty,
     VectorIndexOperationConflict,
 )
-from vectorbucket_server.model import Bucket, DistanceMetric, Index, Query
+from vectorbucket_server.model import Bucket, DistanceMetric, GraphOptions, Index, Query
 
 
 def index_named(name: str, bucket_name: str = "things") -> Index:
@@ -92,6 +93,37 @@ class ControlPlane:
         assert subject.engine.get_index("things", "Vectors1") == made
         assert (made.dimension, made.metric) == (4096, DistanceMetric.COSINE)
         assert made.non_filterable_keys == ("x", "_")
+
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            GraphOptions(),
+            GraphOptions(m=8),
+            GraphOptions(ef_search=33),
+            GraphOptions(m=4, ef_construction=60, ef_search=200),
+        ],
+    )
+    def test_what_was_asked_of_a_graph_comes_back_and_the_rest_is_the_engines(
+        self, subject: Subject, asked: GraphOptions
+    ) -> None:
+        subject.put_bucket()
+        index = replace(index_named("a"), graph=asked)
+        made = subject.engine.put_index(index, indexes_max=MANY)
+        assert subject.engine.get_index("things", "a") == made
+        assert subject.engine.list_indexes("things", limit=2).items == [made]
+        for name, value in asdict(asked).items():
+            assert value in {None, getattr(made.graph, name)}, name
+        assert replace(made, index_id=0, graph=asked) == index
+
+    def test_graph_of_any_options_finds_what_was_put(self, subject: Subject) -> None:
+        subject.put_bucket()
+        graph = GraphOptions(m=4, ef_construction=60, ef_search=200)
+        made = subject.engine.put_index(replace(index_named("a"), graph=graph), indexes_max=MANY)
+        subject.put(made, ["one", "two", "three"], [ONE, TWO, THREE])
+        subject.settle(made)
+        assert [hit.key for hit in subject.query(made, ONE)] == ["one", "two", "three"]
+        asked = Query(f32([TWO]), 1, ef_search=7)
+        assert [hit.key for hit in subject.engine.query_vectors(made, asked)[0]] == ["two"]
 
     def test_index_that_exists_is_refused(self, subject: Subject) -> None:
         made = subject.put_index()

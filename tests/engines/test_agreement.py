@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from engines.recipes import RECIPES, opened
 from engines.subject import Subject
 from long_runs import Rounds
 from oracles import random_filter, random_grid, random_metadata
+from vectorbucket_server.engine.embedded.graph import Graph
 from vectorbucket_server.engine.memory import MemoryEngine
 from vectorbucket_server.model import DistanceMetric, Segment
 
@@ -114,6 +116,34 @@ def test_engines_agree_over_a_random_life(
         assert pair.recall >= RECALL_FLOOR
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_engines_agree_over_a_life_of_resumed_checkpoints(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: Rounds
+) -> None:
+    rng = np.random.default_rng(seed)
+    resumed: list[Path] = []
+    load = Graph.load
+
+    def noted(path: Path, **named: Any) -> Graph:
+        resumed.append(path)
+        return load(path, **named)
+
+    monkeypatch.setattr(Graph, "load", noted)
+    restarts = rounds(12, 200)
+    with pair_over(tmp_path, "embedded-restless") as pair:
+        put_index(pair, PLACES[0], rng)
+        for _ in range(restarts):
+            for act in (put, put, delete, put, query):
+                act(pair, PLACES[0], rng)
+            pair.restart()
+            # Before the graph holds what came since the checkpoint, and beside its coming.
+            for act in (query, get, list_segment, query):
+                act(pair, PLACES[0], rng)
+            pair.count(PLACES[0])
+        assert pair.recall >= RECALL_FLOOR
+    assert len(resumed) > restarts // 2
+
+
 class Life(RuleBasedStateMachine):
     """A life whose operations hypothesis chooses, in the state that recipe names."""
 
@@ -176,7 +206,9 @@ class Life(RuleBasedStateMachine):
         self.pair.settle(place)
 
 
-@pytest.mark.parametrize("recipe_name", ["embedded-scanning", "embedded-indexed"])
+@pytest.mark.parametrize(
+    "recipe_name", ["embedded-scanning", "embedded-indexed", "embedded-restless"]
+)
 def test_engines_agree_over_the_shortest_lives(recipe_name: str, rounds: Rounds) -> None:
     life = type("ChosenLife", (Life,), {"recipe_name": recipe_name})
     run_state_machine_as_test(

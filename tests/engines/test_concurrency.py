@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -23,18 +26,21 @@ from engines.subject import Subject
 from long_runs import Rounds
 from oracles import Float32Array, f32
 from vectorbucket.errors import NoSuchVectorIndex
+from vectorbucket_server.engine.base import NO_DEADLINE
+from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
+from vectorbucket_server.engine.embedded.recovery import load_checkpoints
 from vectorbucket_server.model import Hit, Index, Vector
 
 DIMENSION = 4
 STEP = 100.0
 VERSION_STEP = 1 / 1024
 KEYS = tuple(f"key{number:03d}" for number in range(300))
-RECIPE_NAMES = ("embedded-scanning", "embedded-indexing")
+RECIPE_NAMES = ("embedded-scanning", "embedded-indexing", "embedded-restless")
 
 
 @pytest.fixture(name="beside", params=RECIPE_NAMES)
 def fixture_beside(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
-    """Yield an engine without a graph, and one whose indexer works all the time."""
+    """Yield an engine without a graph, and two whose background threads work all the time."""
     recipe = RECIPES[request.param]
     with opened(recipe, tmp_path) as (subject, observer):
         yield subject
@@ -51,7 +57,8 @@ def row_of(key: str, version: int) -> list[float]:
 class History:
     """Which versions were written, and which of them nobody may find any more.
 
-    Versions and moments are ticks of one clock: a version is the moment at which its put began.
+    Versions and moments are ticks of one clock: a version is the moment at which its put began. A
+    delete is a version, too, that nobody finds.
     """
 
     def __init__(self) -> None:
@@ -61,7 +68,7 @@ class History:
         self._floors = dict.fromkeys(KEYS, 0)
 
     def write(self, keys: list[str], put: Callable[[int], None]) -> None:
-        """Write keys as a new version."""
+        """Write keys as a new version, or delete them."""
         with self._lock:
             version = next(self._clock)
         put(version)
@@ -71,14 +78,14 @@ class History:
                 self._floors[key] = max(self._floors[key], version)
 
     def floors(self) -> dict[str, int]:
-        """Return by key the last moment at which a put began that has ended by now."""
+        """Return by key the last moment at which a write began that has ended by now."""
         with self._lock:
             return dict(self._floors)
 
     def check(self, key: str, version: int, floors: dict[str, int]) -> None:
         """Check that a reader who took ``floors`` before it began may have found this version.
 
-        It may not if a put that had ended by then began after this version's put had ended.
+        It may not if a write that had ended by then began after this version's put had ended.
         """
         ended = self._ended.get(version)
         assert ended is None or ended > floors[key], f"{key} was found as it was before"
@@ -91,6 +98,8 @@ class World:
         self.subject = subject
         self.index = subject.put_index(dimension=DIMENSION)
         self.history = History()
+        self.steady: Sequence[str] = KEYS
+        """The keys that nobody deletes."""
         self._seeds = itertools.count(seed)
         self.put(list(KEYS), 0)
 
@@ -109,6 +118,10 @@ class World:
                 [{"key": key, "version": float(version), "writer": float(writer)} for key in keys],
             ),
         )
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete keys."""
+        self.history.write(keys, lambda _: self.subject.engine.delete_vectors(self.index, keys))
 
     def check_vector(self, vector: Vector, floors: dict[str, int]) -> None:
         """Check that data and metadata are of one version that may be seen."""
@@ -131,7 +144,7 @@ class World:
 
     def get(self, rng: np.random.Generator) -> None:
         """Get some keys: all are there."""
-        keys = rng.choice(KEYS, size=20, replace=False).tolist()
+        keys = rng.choice(self.steady, size=20, replace=False).tolist()
         floors = self.history.floors()
         found = self.subject.get(self.index, *keys)
         assert [vector.key for vector in found] == keys
@@ -142,13 +155,15 @@ class World:
         """List everything, page by page: every key is there once."""
         floors = self.history.floors()
         found = self.subject.listing(self.index, limit=120)
-        assert tuple(vector.key for vector in found) == KEYS
+        listed = [vector.key for vector in found]
+        assert listed == sorted(set(listed))
+        assert set(self.steady) <= set(listed)
         for vector in found:
             self.check_vector(vector, floors)
 
     def query(self, rng: np.random.Generator) -> None:
         """Query at the places of some keys: each is its own nearest."""
-        keys = rng.choice(KEYS, size=3, replace=False).tolist()
+        keys = rng.choice(self.steady, size=3, replace=False).tolist()
         queries = f32([row_of(key, 0) for key in keys])
         floors = self.history.floors()
         for top_k in (1, 4):
@@ -161,7 +176,7 @@ class World:
 
     def query_filtered(self, rng: np.random.Generator) -> None:
         """Query with filters: what always matches is always found, and nothing else."""
-        key, writer = str(rng.choice(KEYS)), float(rng.integers(2))
+        key, writer = str(rng.choice(self.steady)), float(rng.integers(2))
         query = f32(row_of(key, 0))
         floors = self.history.floors()
         (hit,) = self.subject.query(self.index, query, raw_filter={"key": key})
@@ -175,7 +190,9 @@ class World:
             self.check_hit(hit, query, floors)
 
 
-def run_beside(writers: list[Callable[[], None]], readers: list[Callable[[], None]]) -> None:
+def run_beside(
+    writers: Sequence[Callable[[], None]], readers: Sequence[Callable[[], None]]
+) -> None:
     """Run writers to their end, readers over and over until then; raise what any of them raised."""
     done = threading.Event()
 
@@ -222,6 +239,70 @@ def test_readers_beside_writers_miss_nothing_and_mix_nothing(
     beside.restart()
     world.listing(world.rng())
     world.query(world.rng())
+
+
+class Doors:
+    """Lets readers in one at a time each, and everybody out when it is to be quiet."""
+
+    def __init__(self, count: int) -> None:
+        self._doors = [threading.Lock() for _ in range(count)]
+
+    def through(self, number: int, read: Callable[[], None]) -> None:
+        """Read behind a door of one's own."""
+        with self._doors[number]:
+            read()
+
+    def when_all_are_out(self, act: Callable[[], int]) -> int:
+        """Do something while nobody reads."""
+        with ExitStack() as held:
+            for door in self._doors:
+                held.enter_context(door)
+            return act()
+
+
+def test_queries_beside_puts_deletes_rebuilds_checkpoints_and_unloading_are_right(
+    tmp_path: Path, rounds: Rounds
+) -> None:
+    with opened(RECIPES["embedded-restless"], tmp_path) as (subject, _):
+        world = World(subject, seed=40)
+        world.steady, wandering = KEYS[::2], KEYS[1::2]
+        engine = cast("EmbeddedEngine", subject.engine)
+        doors, left = Doors(3), [0]
+        until = time.monotonic() + rounds(4, 60)
+
+        def going_on(act: Callable[[np.random.Generator], None]) -> Callable[[], None]:
+            def run() -> None:
+                rng = world.rng()
+                # A rebuild keeps the index in memory, so on a busy machine leaving may take longer.
+                while (now := time.monotonic()) < until or (not left[0] and now < until + 60):
+                    act(rng)
+
+            return run
+
+        def put(rng: np.random.Generator) -> None:
+            world.put(rng.choice(KEYS, size=int(rng.integers(1, 40)), replace=False).tolist(), 0)
+
+        def delete(rng: np.random.Generator) -> None:
+            world.delete(rng.choice(wandering, size=int(rng.integers(1, 20))).tolist())
+
+        def unload(_: np.random.Generator) -> None:
+            left[0] += doors.when_all_are_out(
+                lambda: sum(opened.unload() for opened in engine._rooms())
+            )
+
+        readers = [
+            partial(doors.through, number, partial(read, world.rng()))
+            for number, read in enumerate((world.query, world.query_filtered, world.listing))
+        ]
+        run_beside([going_on(act) for act in (put, delete, unload)], readers)
+        assert left[0], "it never left memory"
+        (opened_index,) = engine._rooms()
+        assert int(opened_index.load(NO_DEADLINE).directory.name) > 1, "it was never rebuilt"
+        assert load_checkpoints(engine._store, world.index), "it was never saved"
+        for _ in range(2):
+            for read in (world.query, world.query_filtered, world.listing, world.get):
+                read(world.rng())
+            subject.restart()
 
 
 def test_each_writer_reads_its_own_writes_beside_the_others(

@@ -25,6 +25,7 @@ import contract_lock
 import generate_protos
 from house import overlong_lines
 from vectorbucket.errors import BY_REASON, DOMAIN, TABLE, VectorBucketError
+from vectorbucket.limits import OSS
 
 PROTOS = sorted((generate_protos.PROTO_ROOT / "vectorbucket" / "v1").glob("*.proto"))
 BEHAVIOURS = ("Required", "Optional", "Output only", "Immutable", "Identifier")
@@ -184,6 +185,22 @@ def test_zero_values_say_unspecified_and_values_carry_their_prefix() -> None:
 )
 def test_behaviour_is_looked_for_where_it_belongs(thing: Thing, *, behaves: bool) -> None:
     assert starts_with_behaviour(thing) is behaves
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("GraphConfiguration.m", OSS.m_min, OSS.m_max),
+        ("GraphConfiguration.ef_construction", OSS.ef_construction_min, OSS.ef_construction_max),
+        ("GraphConfiguration.ef_search", 1, OSS.ef_search_max),
+        ("QueryVectorsRequest.ef_search", 1, OSS.ef_search_max),
+    ],
+)
+def test_ranges_of_graph_and_search_are_those_of_the_limits(
+    name: str, least: int, most: int
+) -> None:
+    comment = next(thing.comment for thing in of_kind("field") if thing.name == name)
+    assert f"{least:,} to {most:,}" in comment
 
 
 # --- Errors -------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ import json
 import pytest
 
 import bench
+from bench_ours import EngineSubject
+from bench_peer_base import PeerUnavailable
 from bench_server import ROOT
 
 SAMPLE = ROOT / "scripts" / "demo_data" / "debian-packages-2k.npz"
@@ -21,7 +23,8 @@ def test_workload_runs_from_end_to_end_on_500_vectors(capsys: pytest.CaptureFixt
     assert (result["vectors"], result["dimension"]) == (500, 8)
     assert result["machine"]["cores"] >= 1
     assert all(case["per_second"] > 0 and case["count"] == 500 for case in result["cases"])
-    assert all(ratio > 0 for ratio in result["ratios"].values())
+    assert [ratio["at_least"] or ratio["at_most"] for ratio in result["ratios"]] == [0.75, 1.25]
+    assert all(ratio["value"] > 0 for ratio in result["ratios"])
 
 
 def test_sample_is_measured_with_queries_that_it_does_not_hold(
@@ -32,29 +35,68 @@ def test_sample_is_measured_with_queries_that_it_does_not_hold(
     table, _, line = capsys.readouterr().out.strip().rpartition("\n")
     result = json.loads(line)
     assert (result["data"], result["vectors"]) == (SAMPLE.name, 300)
-    for shown in ("1 caller", "8 callers", "hnswlib alone", "recall@10"):
+    for shown in ("1 caller", "8 callers", "bare gRPC server", "hnswlib alone", "recall@10"):
         assert shown in table
 
 
 def test_all_workloads_run_unless_some_are_named() -> None:
-    assert bench.parse_arguments([])[0] == list(bench.WORKLOADS)
-    assert bench.parse_arguments(["--workloads", "query,put_stream"])[0] == ["query", "put_stream"]
+    assert bench.parse_arguments([]).workloads == list(bench.WORKLOADS)
+    chosen = bench.parse_arguments(["--workloads", "query,put_stream"])
+    assert chosen.workloads == ["query", "put_stream"]
+
+
+def test_workloads_of_the_issue_are_all_there() -> None:
+    assert set(bench.WORKLOADS) == {
+        *("put", "put_stream", "put_stream_metadata", "put_during_query"),
+        *("query", "query_batch", "query_filtered", "engine", "churn", "open", "memory"),
+    }
 
 
 def test_defaults_are_those_of_the_issue() -> None:
-    _, settings, only_json = bench.parse_arguments([])
+    chosen = bench.parse_arguments([])
+    settings = chosen.settings
     assert (settings.vectors, settings.dimension, settings.data) == (20_000, 384, None)
-    assert not only_json
+    assert (settings.distribution, settings.in_process) == ("mixture", False)
+    assert (chosen.only_json, dict(chosen.peers)) == (False, {})
+
+
+def test_peers_are_compared_without_workloads_unless_some_are_named() -> None:
+    chosen = bench.parse_arguments(["--peer", "zvec,pgvector", "--peer-target", "pgvector=host=x"])
+    assert chosen.workloads == []
+    assert dict(chosen.peers) == {"zvec": None, "pgvector": "host=x"}
+    both = bench.parse_arguments(["--peer", "zvec", "--workloads", "put"])
+    assert (both.workloads, list(both.peers)) == (["put"], ["zvec"])
+
+
+def test_figures_of_peers_and_ours_are_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Twin(EngineSubject):
+        name = "twin"
+
+        def __init__(self, target: str | None) -> None:
+            assert target == "there"
+            super().__init__(8)
+
+    monkeypatch.setattr(bench, "known_peers", lambda: {"twin": Twin})
+    arguments = "--peer twin --peer-target twin=there --vectors 300 --dimension 8 --seconds 0.05"
+    assert bench.main([*arguments.split(), "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["workload"] for line in lines] == ["twin", "engine", "engine to twin"]
+    assert all(ratio["value"] for ratio in lines[2]["ratios"] if "per second" in ratio["name"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--workloads", "put_stream,dance"], "unknown workload 'dance'; there are put_stream,"),
+        (["--workloads", "put_stream,dance"], "unknown workload 'dance'; there are put,"),
         (["--vectors", "0"], "--vectors is 0; it must be more than 0"),
         (["--dimension", "-1"], "--dimension is -1"),
         (["--seconds", "0"], "--seconds is 0"),
         (["--data", "nowhere.npz"], "--data nowhere.npz is no file"),
+        (["--distribution", "normal"], "invalid choice: 'normal'"),
+        (["--peer", "abacus"], "unknown peer 'abacus'; there are"),
+        (["--peer-target", "zvec=here"], "--peer-target zvec=here is not NAME=TARGET of a --peer"),
     ],
 )
 def test_wrong_command_line_is_told_what_is_wrong(
@@ -64,3 +106,14 @@ def test_wrong_command_line_is_told_what_is_wrong(
         bench.main(arguments)
     assert left.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_peer_that_cannot_be_had_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(_target: str | None) -> EngineSubject:
+        raise PeerUnavailable("the peer abacus needs beads; install them")
+
+    monkeypatch.setattr(bench, "known_peers", lambda: {"abacus": missing})
+    assert bench.main(["--peer", "abacus", "--vectors", "300", "--dimension", "8"]) == 2
+    assert "bench.py: the peer abacus needs beads; install them\n" in capsys.readouterr().err

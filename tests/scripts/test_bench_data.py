@@ -13,8 +13,11 @@ from bench_data import (
     draw_dataset,
     draw_mixture,
     draw_noise,
+    draw_rows,
+    draw_uniform,
     exact_neighbours,
     load_dataset,
+    moved_rows,
     recall_at_k,
 )
 
@@ -49,6 +52,38 @@ def test_rows_of_a_cluster_differ_in_few_directions() -> None:
     rows = draw_mixture(400, 100, seed=3, clusters=1)
     shares = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False) ** 2
     assert shares[:20].sum() / shares.sum() > 0.99
+
+
+def test_uniform_noise_fills_its_cube_alike() -> None:
+    rows = draw_uniform(2_000, 3, seed=1)
+    assert rows.dtype == np.float32
+    assert rows.shape == (2_000, 3)
+    assert rows.flags.c_contiguous
+    assert -1 <= rows.min() < -0.99
+    assert 0.99 < rows.max() <= 1
+    assert abs(rows.mean()) < 0.05
+    assert np.array_equal(rows, draw_uniform(2_000, 3, seed=1))
+    assert not np.array_equal(rows, draw_uniform(2_000, 3, seed=1, draw=1))
+
+
+def test_moved_rows_lie_as_far_from_where_they_lay_as_is_said() -> None:
+    rows = draw_mixture(500, 64, seed=1) * 3
+    moved = moved_rows(rows, 0.1, np.random.default_rng(1))
+    assert moved.dtype == np.float32
+    assert moved.flags.c_contiguous
+    assert np.linalg.norm(moved - rows, axis=1).mean() == pytest.approx(0.3, rel=0.05)
+
+
+def test_rows_are_of_the_distribution_that_is_named() -> None:
+    mixture = draw_rows(20, 4, seed=1, draw=2)
+    assert np.array_equal(mixture, draw_mixture(20, 4, seed=1, draw=2))
+    uniform = draw_rows(20, 4, seed=1, draw=2, distribution="uniform")
+    assert np.array_equal(uniform, draw_uniform(20, 4, seed=1, draw=2))
+    dataset = draw_dataset(20, 4, seed=1, queries=5, distribution="uniform")
+    assert np.array_equal(dataset.data, draw_uniform(20, 4, seed=1))
+    assert np.array_equal(dataset.queries, draw_uniform(5, 4, seed=1, draw=1))
+    with pytest.raises(ValueError, match="distribution is 'normal'; it is mixture or uniform"):
+        draw_rows(1, 1, seed=1, distribution="normal")
 
 
 def test_dataset_has_the_shares_that_filters_are_measured_at() -> None:

@@ -1,4 +1,4 @@
-"""Tests of bench_queries.py: recall stands beside every speed, and filters match what they say."""
+"""Tests of bench_queries.py: recall stands beside speed, references beside the service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from bench_queries import CALLERS, FILTERS, query, query_filtered
+from bench_queries import QUERIES_IN_BATCH, bare_queries, engine, query, query_batch
 from bench_session import Session, Settings
 
 
@@ -20,25 +20,51 @@ def fixture_session() -> Iterator[Session]:
         yield session
 
 
-def test_queries_are_measured_with_their_recall(session: Session) -> None:
+def test_queries_are_measured_beside_a_bare_server(session: Session) -> None:
     result = query(session)
-    assert [case.name for case in result.cases] == ["1 caller", "8 callers", "hnswlib alone"]
-    for case in result.cases[: len(CALLERS)]:
-        assert case.recall_at_10 == 1.0
-    reference = result.cases[-1]
-    assert reference.recall_at_10 is not None
-    assert reference.recall_at_10 > 0.9
-    assert reference.count == len(session.dataset.queries)
-    assert set(result.ratios) == {"p50 of 1 caller to hnswlib alone"}
+    assert [case.name for case in result.cases] == [
+        "1 caller",
+        "bare gRPC server, 1 caller",
+        "8 callers",
+        "bare gRPC server, 8 callers",
+        "hnswlib alone",
+    ]
+    recalls = [case.recall_at_10 or 0.0 for case in result.cases]
+    assert recalls[0] == recalls[2] == 1.0
+    assert min(recalls) > 0.9
+    for ratio, ours, bare in zip(result.ratios, (0, 2), (1, 3), strict=True):
+        fast, reference = result.cases[ours].per_second, result.cases[bare].per_second
+        assert fast is not None
+        assert reference is not None
+        assert ratio.value == pytest.approx(fast / reference)
+        assert ratio.at_least == 0.85
 
 
-def test_filtered_queries_are_measured_with_their_recall_and_share(session: Session) -> None:
-    result = query_filtered(session)
-    assert len(result.cases) == len(FILTERS) * len(CALLERS)
-    for case in result.cases:
-        assert case.recall_at_10 == 1.0
-        assert case.p50_ms is not None
-        assert case.p99_ms is not None
-        assert 0 < case.p50_ms <= case.p99_ms
-    share = sum(metadata["arch"] == "all" for metadata in session.dataset.metadata) / 600
-    assert result.cases[0].name == f"arch = all ({share:.1%}), 1 caller"
+def test_batches_are_measured_beside_hnswlib_on_all_cores(session: Session) -> None:
+    result = query_batch(session)
+    ours, alone = result.cases
+    assert ours.name == f"{QUERIES_IN_BATCH} queries in a call"
+    assert ours.count % QUERIES_IN_BATCH == 0
+    assert (ours.recall_at_10, ours.unit) == (1.0, "queries")
+    assert alone.recall_at_10 is not None
+    assert alone.recall_at_10 > 0.9
+    (ratio,) = result.ratios
+    assert ours.per_second is not None
+    assert alone.per_second is not None
+    assert ratio.value == pytest.approx(ours.per_second / alone.per_second)
+    assert ratio.at_least == 0.8
+
+
+def test_engine_is_measured_without_the_rpc(session: Session) -> None:
+    result = engine(session)
+    assert (result.workload, result.cases[-1].name) == ("engine", "hnswlib alone")
+    assert {"all stored", "all indexed", "1 caller", "8 callers", "memory"} < {
+        case.name for case in result.cases
+    }
+    assert result.ratios[0].value > 0
+
+
+def test_hnswlib_alone_is_asked_every_query_once(session: Session) -> None:
+    asked = bare_queries(session)
+    assert len(asked.latencies_s) == len(asked.found) == len(session.dataset.queries)
+    assert asked.seconds == pytest.approx(sum(asked.latencies_s))

@@ -46,6 +46,17 @@ def test_bare_graph_finds_what_is_nearest() -> None:
     assert np.mean([row[0] == one[0] for row, one in zip(found, wanted, strict=True)]) > 0.95
 
 
+def test_bare_graph_finds_the_same_for_many_as_for_one() -> None:
+    dataset = draw_dataset(1_000, 16, seed=2, queries=30)
+    graph = build_bare_graph(dataset.data)
+    rows = unit_rows(dataset.queries)
+    found = graph.search_many(rows, 5)
+    assert found.shape == (30, 5)
+    assert all(
+        one.tolist() == graph.search(row, 5).tolist() for row, one in zip(rows, found, strict=True)
+    )
+
+
 def test_unit_rows_have_length_one_and_the_same_direction() -> None:
     rows = unit_rows(np.array([[3, 4], [0, -2]], np.float32))
     assert rows.dtype == np.float32

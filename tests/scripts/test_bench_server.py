@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench_server import ServerProcess, start_server
+from bench_server import ServerProcess, anonymous_bytes, start_server, wait_until_quiet
 from vectorbucket import Client
 
 
@@ -70,3 +70,25 @@ def test_server_that_does_not_start_is_shown_with_its_log(tmp_path: Path) -> Non
     code = "import sys; print('hello'); sys.exit('no disk')"
     with pytest.raises(RuntimeError, match=r"did not start \(exit code 1\): no disk"):
         ServerProcess(command(code), tmp_path / "log")
+
+
+def test_anonymous_memory_is_that_of_the_process(tmp_path: Path) -> None:
+    code = "import time; a = b'x' * {}; print('ready grpc=a:1', flush=True); time.sleep(60)"
+    with (
+        ServerProcess(command(code.format(1)), tmp_path / "small") as small,
+        ServerProcess(command(code.format(50_000_000)), tmp_path / "large") as large,
+    ):
+        more = anonymous_bytes(large.pid) - anonymous_bytes(small.pid)
+    assert more == pytest.approx(50_000_000, rel=0.05)
+
+
+def test_process_that_works_is_waited_for(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    code = (
+        "import pathlib, time; print('ready grpc=a:1', flush=True); end = time.time() + 1\n"
+        "while time.time() < end: pass\n"
+        f"pathlib.Path({str(done)!r}).touch(); time.sleep(60)"
+    )
+    with ServerProcess(command(code), tmp_path / "log") as busy:
+        wait_until_quiet(busy.pid)
+        assert done.exists()

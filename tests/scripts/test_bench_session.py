@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from bench_data import distances
+from bench_data import distances, draw_dataset, exact_neighbours
 from bench_session import BUCKET, INDEX_NAME, TOP_K, Session, Settings, read_dataset
+from bench_subject import Condition, Operator
 from vectorbucket import Client
 from vectorbucket.errors import ServiceUnavailable
 
@@ -72,8 +74,8 @@ def test_facts_say_what_was_asked_for(tmp_path: Path) -> None:
 
 def test_server_of_a_session_holds_everything_and_ends_with_it() -> None:
     with session_of() as session:
-        target = session.loaded_target
-        assert session.loaded_target == target
+        target = session.loaded_server.target
+        assert session.loaded_server.target == target
         with Client(target) as client:
             index = client.get_vector_index(BUCKET, INDEX_NAME)
             assert (index.vector_count, index.pending_vector_count) == (300, 0)
@@ -102,15 +104,55 @@ def test_every_batch_of_a_put_has_its_moment() -> None:
     assert found.metadata == {}
 
 
-@pytest.mark.parametrize("equals", [None, {"arch": "all"}, {"section": "python"}])
-def test_wanted_neighbours_are_the_true_ones_that_fit(equals: dict[str, str] | None) -> None:
+@pytest.mark.parametrize("equals", [None, ("arch", "eq", "all"), ("section", "eq", "python")])
+def test_wanted_neighbours_are_the_true_ones_that_fit(
+    equals: tuple[str, Operator, str] | None,
+) -> None:
     with session_of() as session:
-        dataset, wanted = session.dataset, session.wanted(equals)
+        dataset = session.dataset
+        wanted = session.wanted(Condition(*equals).fits if equals else None)
     far = distances(dataset.queries, dataset.data, "cosine")
-    fits = [
-        equals is None or all(metadata[name] == value for name, value in equals.items())
-        for metadata in dataset.metadata
-    ]
+    fits = [equals is None or metadata[equals[0]] == equals[2] for metadata in dataset.metadata]
     for row, keys in zip(far, wanted, strict=True):
         order = [position for position in np.argsort(row, kind="stable") if fits[position]]
         assert keys == [dataset.keys[position] for position in order[:TOP_K]]
+
+
+def test_neighbours_of_other_queries_and_data_are_found_once() -> None:
+    other = draw_dataset(50, 8, seed=9, queries=4)
+    with session_of() as session:
+        wanted = session.wanted(queries=other.queries, dataset=other)
+        assert session.wanted(queries=other.queries, dataset=other) is wanted
+        assert session.wanted(dataset=other) is wanted
+        assert session.wanted(queries=other.queries) is not wanted
+    found, _ = exact_neighbours(other.queries, other.data, TOP_K, "cosine")
+    assert wanted == [[other.keys[place] for place in row] for row in found.tolist()]
+
+
+def test_nothing_is_wanted_where_nothing_fits() -> None:
+    with session_of() as session:
+        wanted = session.wanted(lambda _metadata: False)
+    assert wanted == [[]] * len(session.dataset.queries)
+
+
+def test_other_data_than_the_sessions_can_be_put() -> None:
+    other = draw_dataset(30, 8, seed=9, queries=1)
+    with (
+        session_of() as session,
+        session.server() as server,
+        Client(server.target) as client,
+    ):
+        session.put_and_index(client, "putting", dataset=other)
+        assert client.get_vector_index(BUCKET, INDEX_NAME).vector_count == 30
+
+
+def test_noise_is_drawn_when_it_is_asked_for(tmp_path: Path) -> None:
+    noise = replace(SETTINGS, distribution="uniform")
+    with session_of(noise) as session:
+        assert session.facts()["data"] == "uniform"
+        assert not session.has_recall_floor
+        assert np.abs(session.dataset.data).max() > 0.99
+    with session_of() as session:
+        assert session.has_recall_floor
+    with session_of(replace(noise, data=sample_of(tmp_path, 20))) as session:
+        assert session.has_recall_floor

@@ -96,7 +96,7 @@ def test_setting_says_flag_variable_and_default() -> None:
 
 def test_option_of_the_engine_is_listed_unless_it_is_a_setting() -> None:
     table = readme_tables.options_table()
-    assert "| `ef_search` | 64 |" in table
+    assert "| `ef_search` | 96 |" in table
     assert "sync_writes" not in table
 
 

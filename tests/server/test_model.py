@@ -14,6 +14,7 @@ from vectorbucket_server.model import (
     WHOLE,
     Bucket,
     DistanceMetric,
+    GraphOptions,
     Hit,
     Index,
     IndexStatistics,
@@ -141,6 +142,7 @@ INDEX = Index("photos", "faces", 3, DistanceMetric.COSINE)
 VALUES: tuple[Any, ...] = (
     Bucket("photos", "1234567890", created_ms=1),
     INDEX,
+    GraphOptions(m=16),
     IndexStatistics(5, 2),
     batch(),
     Vector("a"),
@@ -176,6 +178,13 @@ def test_query_takes_all_vectors_and_answers_no_metadata_by_default() -> None:
     query = Query(np.ones((1, 3), np.float32), top_k=1)
     assert query.filter is None
     assert query.return_metadata is False
+    assert query.ef_search is None
+
+
+def test_graph_is_left_to_the_engine_by_default() -> None:
+    assert INDEX.graph == GraphOptions(None, None, None)
+    wider = dataclasses.replace(INDEX, graph=GraphOptions(ef_search=200))
+    assert len({wider, INDEX}) == 2
 
 
 def test_vector_shows_nothing_that_was_not_asked_for() -> None:

@@ -25,21 +25,23 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bvectorbucket/v1/index.proto\x12\x0fvectorbucket.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"=\n\x15MetadataConfiguration\x12$\n\x1cnon_filterable_metadata_keys\x18\x01 \x03(\t\"\xbf\x02\n\x05Index\x12\x12\n\nindex_name\x18\x01 \x01(\t\x12,\n\tdata_type\x18\x02 \x01(\x0e\x32\x19.vectorbucket.v1.DataType\x12\x11\n\tdimension\x18\x03 \x01(\x05\x12\x38\n\x0f\x64istance_metric\x18\x04 \x01(\x0e\x32\x1f.vectorbucket.v1.DistanceMetric\x12\x38\n\x08metadata\x18\x05 \x01(\x0b\x32&.vectorbucket.v1.MetadataConfiguration\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x06status\x18\x07 \x01(\x0e\x32\x1c.vectorbucket.v1.IndexStatus\x12\x0e\n\x06\x62ucket\x18\x08 \x01(\t*<\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01*l\n\x0e\x44istanceMetric\x12\x1f\n\x1b\x44ISTANCE_METRIC_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44ISTANCE_METRIC_EUCLIDEAN\x10\x01\x12\x1a\n\x16\x44ISTANCE_METRIC_COSINE\x10\x02*z\n\x0bIndexStatus\x12\x1c\n\x18INDEX_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15INDEX_STATUS_CREATING\x10\x01\x12\x17\n\x13INDEX_STATUS_ENABLE\x10\x02\x12\x19\n\x15INDEX_STATUS_DELETING\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bvectorbucket/v1/index.proto\x12\x0fvectorbucket.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"=\n\x15MetadataConfiguration\x12$\n\x1cnon_filterable_metadata_keys\x18\x01 \x03(\t\"\x82\x01\n\x12GraphConfiguration\x12\x0e\n\x01m\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1c\n\x0f\x65\x66_construction\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\tef_search\x18\x03 \x01(\x05H\x02\x88\x01\x01\x42\x04\n\x02_mB\x12\n\x10_ef_constructionB\x0c\n\n_ef_search\"\xf3\x02\n\x05Index\x12\x12\n\nindex_name\x18\x01 \x01(\t\x12,\n\tdata_type\x18\x02 \x01(\x0e\x32\x19.vectorbucket.v1.DataType\x12\x11\n\tdimension\x18\x03 \x01(\x05\x12\x38\n\x0f\x64istance_metric\x18\x04 \x01(\x0e\x32\x1f.vectorbucket.v1.DistanceMetric\x12\x38\n\x08metadata\x18\x05 \x01(\x0b\x32&.vectorbucket.v1.MetadataConfiguration\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x06status\x18\x07 \x01(\x0e\x32\x1c.vectorbucket.v1.IndexStatus\x12\x0e\n\x06\x62ucket\x18\x08 \x01(\t\x12\x32\n\x05graph\x18\t \x01(\x0b\x32#.vectorbucket.v1.GraphConfiguration*<\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01*l\n\x0e\x44istanceMetric\x12\x1f\n\x1b\x44ISTANCE_METRIC_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44ISTANCE_METRIC_EUCLIDEAN\x10\x01\x12\x1a\n\x16\x44ISTANCE_METRIC_COSINE\x10\x02*z\n\x0bIndexStatus\x12\x1c\n\x18INDEX_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15INDEX_STATUS_CREATING\x10\x01\x12\x17\n\x13INDEX_STATUS_ENABLE\x10\x02\x12\x19\n\x15INDEX_STATUS_DELETING\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vectorbucket.v1.index_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATATYPE']._serialized_start=466
-  _globals['_DATATYPE']._serialized_end=526
-  _globals['_DISTANCEMETRIC']._serialized_start=528
-  _globals['_DISTANCEMETRIC']._serialized_end=636
-  _globals['_INDEXSTATUS']._serialized_start=638
-  _globals['_INDEXSTATUS']._serialized_end=760
+  _globals['_DATATYPE']._serialized_start=651
+  _globals['_DATATYPE']._serialized_end=711
+  _globals['_DISTANCEMETRIC']._serialized_start=713
+  _globals['_DISTANCEMETRIC']._serialized_end=821
+  _globals['_INDEXSTATUS']._serialized_start=823
+  _globals['_INDEXSTATUS']._serialized_end=945
   _globals['_METADATACONFIGURATION']._serialized_start=81
   _globals['_METADATACONFIGURATION']._serialized_end=142
-  _globals['_INDEX']._serialized_start=145
-  _globals['_INDEX']._serialized_end=464
+  _globals['_GRAPHCONFIGURATION']._serialized_start=145
+  _globals['_GRAPHCONFIGURATION']._serialized_end=275
+  _globals['_INDEX']._serialized_start=278
+  _globals['_INDEX']._serialized_end=649
 # @@protoc_insertion_point(module_scope)

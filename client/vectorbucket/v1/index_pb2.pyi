@@ -43,8 +43,18 @@ class MetadataConfiguration(_message.Message):
     non_filterable_metadata_keys: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, non_filterable_metadata_keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class GraphConfiguration(_message.Message):
+    __slots__ = ("m", "ef_construction", "ef_search")
+    M_FIELD_NUMBER: _ClassVar[int]
+    EF_CONSTRUCTION_FIELD_NUMBER: _ClassVar[int]
+    EF_SEARCH_FIELD_NUMBER: _ClassVar[int]
+    m: int
+    ef_construction: int
+    ef_search: int
+    def __init__(self, m: _Optional[int] = ..., ef_construction: _Optional[int] = ..., ef_search: _Optional[int] = ...) -> None: ...
+
 class Index(_message.Message):
-    __slots__ = ("index_name", "data_type", "dimension", "distance_metric", "metadata", "create_time", "status", "bucket")
+    __slots__ = ("index_name", "data_type", "dimension", "distance_metric", "metadata", "create_time", "status", "bucket", "graph")
     INDEX_NAME_FIELD_NUMBER: _ClassVar[int]
     DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +63,7 @@ class Index(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     BUCKET_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
     index_name: str
     data_type: DataType
     dimension: int
@@ -61,4 +72,5 @@ class Index(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     status: IndexStatus
     bucket: str
-    def __init__(self, index_name: _Optional[str] = ..., data_type: _Optional[_Union[DataType, str]] = ..., dimension: _Optional[int] = ..., distance_metric: _Optional[_Union[DistanceMetric, str]] = ..., metadata: _Optional[_Union[MetadataConfiguration, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status: _Optional[_Union[IndexStatus, str]] = ..., bucket: _Optional[str] = ...) -> None: ...
+    graph: GraphConfiguration
+    def __init__(self, index_name: _Optional[str] = ..., data_type: _Optional[_Union[DataType, str]] = ..., dimension: _Optional[int] = ..., distance_metric: _Optional[_Union[DistanceMetric, str]] = ..., metadata: _Optional[_Union[MetadataConfiguration, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status: _Optional[_Union[IndexStatus, str]] = ..., bucket: _Optional[str] = ..., graph: _Optional[_Union[GraphConfiguration, _Mapping]] = ...) -> None: ...

@@ -8,20 +8,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PutVectorIndexRequest(_message.Message):
-    __slots__ = ("bucket", "index_name", "data_type", "dimension", "distance_metric", "metadata")
+    __slots__ = ("bucket", "index_name", "data_type", "dimension", "distance_metric", "metadata", "graph")
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     INDEX_NAME_FIELD_NUMBER: _ClassVar[int]
     DATA_TYPE_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
     DISTANCE_METRIC_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
     bucket: str
     index_name: str
     data_type: _index_pb2.DataType
     dimension: int
     distance_metric: _index_pb2.DistanceMetric
     metadata: _index_pb2.MetadataConfiguration
-    def __init__(self, bucket: _Optional[str] = ..., index_name: _Optional[str] = ..., data_type: _Optional[_Union[_index_pb2.DataType, str]] = ..., dimension: _Optional[int] = ..., distance_metric: _Optional[_Union[_index_pb2.DistanceMetric, str]] = ..., metadata: _Optional[_Union[_index_pb2.MetadataConfiguration, _Mapping]] = ...) -> None: ...
+    graph: _index_pb2.GraphConfiguration
+    def __init__(self, bucket: _Optional[str] = ..., index_name: _Optional[str] = ..., data_type: _Optional[_Union[_index_pb2.DataType, str]] = ..., dimension: _Optional[int] = ..., distance_metric: _Optional[_Union[_index_pb2.DistanceMetric, str]] = ..., metadata: _Optional[_Union[_index_pb2.MetadataConfiguration, _Mapping]] = ..., graph: _Optional[_Union[_index_pb2.GraphConfiguration, _Mapping]] = ...) -> None: ...
 
 class PutVectorIndexResponse(_message.Message):
     __slots__ = ()

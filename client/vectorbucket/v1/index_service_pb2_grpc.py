@@ -97,6 +97,8 @@ class IndexServiceServicer(object):
         another name.
         - `RESOURCE_EXHAUSTED` (ERROR_REASON_VECTOR_BUCKET_INDEX_EXCEED_LIMIT): the bucket holds as
         many indexes as it may; delete one or ask the operator for more. Do not retry.
+        - `RESOURCE_EXHAUSTED` (ERROR_REASON_MEMORY_BUDGET_EXCEEDED): the server's memory for indexes
+        is used up; have the operator raise the setting, delete indexes, or ask later.
         - `ABORTED` (ERROR_REASON_VECTOR_INDEX_OPERATION_CONFLICT): an index of this name is being made
         or deleted; repeat the call.
         """

@@ -148,7 +148,7 @@ class DeleteVectorsResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class QueryVectorsRequest(_message.Message):
-    __slots__ = ("bucket", "index_name", "query_vector", "top_k", "filter", "return_distance", "return_metadata")
+    __slots__ = ("bucket", "index_name", "query_vector", "top_k", "filter", "return_distance", "return_metadata", "ef_search")
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     INDEX_NAME_FIELD_NUMBER: _ClassVar[int]
     QUERY_VECTOR_FIELD_NUMBER: _ClassVar[int]
@@ -156,6 +156,7 @@ class QueryVectorsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _ClassVar[int]
     RETURN_DISTANCE_FIELD_NUMBER: _ClassVar[int]
     RETURN_METADATA_FIELD_NUMBER: _ClassVar[int]
+    EF_SEARCH_FIELD_NUMBER: _ClassVar[int]
     bucket: str
     index_name: str
     query_vector: _vector_pb2.VectorData
@@ -163,7 +164,8 @@ class QueryVectorsRequest(_message.Message):
     filter: _struct_pb2.Struct
     return_distance: bool
     return_metadata: bool
-    def __init__(self, bucket: _Optional[str] = ..., index_name: _Optional[str] = ..., query_vector: _Optional[_Union[_vector_pb2.VectorData, _Mapping]] = ..., top_k: _Optional[int] = ..., filter: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., return_distance: bool = ..., return_metadata: bool = ...) -> None: ...
+    ef_search: int
+    def __init__(self, bucket: _Optional[str] = ..., index_name: _Optional[str] = ..., query_vector: _Optional[_Union[_vector_pb2.VectorData, _Mapping]] = ..., top_k: _Optional[int] = ..., filter: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., return_distance: bool = ..., return_metadata: bool = ..., ef_search: _Optional[int] = ...) -> None: ...
 
 class QueryVectorsResponse(_message.Message):
     __slots__ = ("vectors",)
@@ -172,7 +174,7 @@ class QueryVectorsResponse(_message.Message):
     def __init__(self, vectors: _Optional[_Iterable[_Union[_vector_pb2.Hit, _Mapping]]] = ...) -> None: ...
 
 class QueryVectorsBatchRequest(_message.Message):
-    __slots__ = ("bucket", "index_name", "query_vectors", "top_k", "filter", "return_distance", "return_metadata")
+    __slots__ = ("bucket", "index_name", "query_vectors", "top_k", "filter", "return_distance", "return_metadata", "ef_search")
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     INDEX_NAME_FIELD_NUMBER: _ClassVar[int]
     QUERY_VECTORS_FIELD_NUMBER: _ClassVar[int]
@@ -180,6 +182,7 @@ class QueryVectorsBatchRequest(_message.Message):
     FILTER_FIELD_NUMBER: _ClassVar[int]
     RETURN_DISTANCE_FIELD_NUMBER: _ClassVar[int]
     RETURN_METADATA_FIELD_NUMBER: _ClassVar[int]
+    EF_SEARCH_FIELD_NUMBER: _ClassVar[int]
     bucket: str
     index_name: str
     query_vectors: _vector_pb2.VectorData
@@ -187,7 +190,8 @@ class QueryVectorsBatchRequest(_message.Message):
     filter: _struct_pb2.Struct
     return_distance: bool
     return_metadata: bool
-    def __init__(self, bucket: _Optional[str] = ..., index_name: _Optional[str] = ..., query_vectors: _Optional[_Union[_vector_pb2.VectorData, _Mapping]] = ..., top_k: _Optional[int] = ..., filter: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., return_distance: bool = ..., return_metadata: bool = ...) -> None: ...
+    ef_search: int
+    def __init__(self, bucket: _Optional[str] = ..., index_name: _Optional[str] = ..., query_vectors: _Optional[_Union[_vector_pb2.VectorData, _Mapping]] = ..., top_k: _Optional[int] = ..., filter: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., return_distance: bool = ..., return_metadata: bool = ..., ef_search: _Optional[int] = ...) -> None: ...
 
 class QueryVectorsBatchResponse(_message.Message):
     __slots__ = ("first_position", "results")

@@ -177,6 +177,9 @@ class VectorServiceServicer(object):
         after the time in `RetryInfo`.
         - `ABORTED` (ERROR_REASON_VECTOR_INDEX_OPERATION_CONFLICT): a newer stream with this
         `stream_id` took over. Do not resume.
+        - `RESOURCE_EXHAUSTED` (ERROR_REASON_MEMORY_BUDGET_EXCEEDED): the server's memory for indexes
+        is used up, so that the index cannot be loaded or grow. Have the operator raise the setting,
+        or delete indexes; then resume as above.
         - `NOT_FOUND` (ERROR_REASON_NO_SUCH_VECTOR_INDEX): the index was deleted, even if another was
         made under its name. Do not resume.
         - `UNAVAILABLE`: resume as above.
@@ -196,6 +199,9 @@ class VectorServiceServicer(object):
         `BadRequest` detail name the vector, the value and the limit; nothing was stored.
         - `RESOURCE_EXHAUSTED` (ERROR_REASON_QPS_LIMIT_EXCEEDED): the indexer is behind by more than it
         may be; the call waited for 5 s or its deadline. Retry after the time in `RetryInfo`.
+        - `RESOURCE_EXHAUSTED` (ERROR_REASON_MEMORY_BUDGET_EXCEEDED): the server's memory for indexes
+        is used up, so that the index cannot be loaded or grow; nothing was stored. Have the operator
+        raise the setting, delete indexes, or ask later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -266,8 +272,12 @@ class VectorServiceServicer(object):
 
         Errors and what to do:
 
-        - `INVALID_ARGUMENT` (ERROR_REASON_VECTOR_INDEX_PARAMETER_INVALID): the query vector, `top_k`
-        or the filter is illegal; the message names the place, as in `filter.$and[1].type.$nin`.
+        - `INVALID_ARGUMENT` (ERROR_REASON_VECTOR_INDEX_PARAMETER_INVALID): the query vector, `top_k`,
+        the filter or `ef_search` is illegal; the message names the place, as in
+        `filter.$and[1].type.$nin`.
+        - `RESOURCE_EXHAUSTED` (ERROR_REASON_MEMORY_BUDGET_EXCEEDED): the server's memory for indexes
+        is used up, so that the index cannot be loaded. Have the operator raise the setting, delete
+        indexes, or ask later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -282,6 +292,7 @@ class VectorServiceServicer(object):
 
         - `INVALID_ARGUMENT` (ERROR_REASON_VECTOR_INDEX_PARAMETER_INVALID): as QueryVectors; also when
         queries × `top_k` is over 100,000.
+        - `RESOURCE_EXHAUSTED` (ERROR_REASON_MEMORY_BUDGET_EXCEEDED): as QueryVectors.
         - `RESOURCE_EXHAUSTED` (ERROR_REASON_QPS_LIMIT_EXCEEDED): too many streams are open; retry
         after the time in `RetryInfo`.
         """

@@ -211,10 +211,14 @@ class Engine(ABC):
     def put_index(self, index: Index, *, indexes_max: int) -> Index:
         """Make an index, durably, and return it with the ``index_id`` that it was given.
 
+        What its ``graph`` leaves open is the engine's choice: of ``m`` and ``ef_construction`` when
+        the index is made, of ``ef_search`` when a query comes. Engines without a graph ignore it.
+
         Raises:
             NoSuchBucket: Its bucket does not exist.
             VectorBucketIndexAlreadyExist: It exists.
             VectorBucketIndexExceedLimit: The bucket holds ``indexes_max`` already.
+            MemoryBudgetExceeded: There is no memory left for another index; nothing was made.
         """
 
     @abstractmethod
@@ -282,6 +286,8 @@ class Engine(ABC):
         Raises:
             NoSuchVectorIndex: The index does not exist any more.
             QpsLimitExceeded: The engine stayed behind for ``backlog_wait_s``; nothing was stored.
+            MemoryBudgetExceeded: The index cannot be brought into memory, or cannot grow there;
+                nothing was stored.
             RequestTimeout: The deadline passed before the batch was begun; nothing was stored.
             ServiceUnavailable: The store failed. Whether the batch is stored is unknown; putting it
                 again is correct.
@@ -342,7 +348,8 @@ class Engine(ABC):
 
         Args:
             index: Where to look; its dimension is the queries'.
-            query: What to look for; with a filter, only vectors that match take part.
+            query: What to look for; with a filter, only vectors that match take part. Its
+                ``ef_search`` is a hint, which engines that search exactly ignore.
             deadline: Until when the caller waits; checked between stages.
 
         Returns:
@@ -351,4 +358,5 @@ class Engine(ABC):
         Raises:
             NoSuchVectorIndex: The index does not exist any more.
             RequestTimeout: The deadline passed.
+            MemoryBudgetExceeded: The index cannot be brought into memory.
         """

@@ -8,7 +8,7 @@ library itself keeps (``route_standard_logging``).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TextIO, TypeAlias
 
@@ -77,15 +77,16 @@ def call_fields(record: CallRecord) -> dict[str, str | int | float]:
     return line
 
 
+_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+_STAMPING: Sequence[Processor] = (structlog.processors.add_log_level, _stamp)
+
+
 def make_logger(form: LogFormat, level: LogLevel, stream: TextIO) -> Log:
     """Return a logger that writes lines of a form, at least as severe as a level, to a stream."""
     logger = structlog.wrap_logger(
         structlog.WriteLogger(stream),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *_rendering(form, stream),
-        ],
+        processors=[_json_line] if form == "json" else [*_STAMPING, *_rendering(form, stream)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     # The lazy proxy would build a logger for every line; bind() builds it once.
@@ -102,11 +103,7 @@ def route_standard_logging(form: LogFormat, level: LogLevel, stream: TextIO) -> 
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[
-                structlog.processors.add_log_level,
-                structlog.stdlib.add_logger_name,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-            ],
+            foreign_pre_chain=[*_STAMPING, structlog.stdlib.add_logger_name],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *_rendering(form, stream),
@@ -131,6 +128,18 @@ def _rendering(form: LogFormat, stream: TextIO) -> list[Processor]:
             colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
     ]
+
+
+def _json_line(_logger: object, method: str, event: EventDict) -> str:
+    """Return an event as a line, as ``_STAMPING`` and ``_rendering`` would, in one step.
+
+    A call has a line, and a query little time: four steps took twice as long as this one.
+    """
+    event["level"] = method
+    event = _stamp(None, method, event)
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(None, method, event)
+    return msgspec.json.encode(event, enc_hook=repr).decode()
 
 
 def _json(event: EventDict, *, default: Callable[[Any], Any], **_unused: object) -> str:

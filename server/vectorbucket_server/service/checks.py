@@ -7,12 +7,13 @@ vector_checks.py's.
 
 from __future__ import annotations
 
+from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
 from vectorbucket.errors import InvalidArgument, VectorBucketError, VectorIndexParameterInvalid
 from vectorbucket.limits import Limits
 from vectorbucket.v1 import index_pb2, vector_pb2
-from vectorbucket_server.model import DistanceMetric, Segment
+from vectorbucket_server.model import DistanceMetric, GraphOptions, Segment
 from vectorbucket_server.naming import check_non_filterable_keys
 from vectorbucket_server.service.convert import METRICS
 
@@ -167,6 +168,54 @@ def check_non_filterable(
     names = tuple(configuration.non_filterable_metadata_keys)
     check_non_filterable_keys(names, limits)
     return names
+
+
+def check_graph(graph: index_pb2.GraphConfiguration, limits: Limits) -> GraphOptions:
+    """Return what a new index asks of its graph; what it does not say stays open."""
+    return GraphOptions(
+        m=_optional_number(graph, "m", limits.m_min, limits.m_max, of="graph."),
+        ef_construction=_optional_number(
+            graph,
+            "ef_construction",
+            limits.ef_construction_min,
+            limits.ef_construction_max,
+            of="graph.",
+        ),
+        ef_search=_optional_number(graph, "ef_search", 1, limits.ef_search_max, of="graph."),
+    )
+
+
+def check_ef_search(request: Message, limits: Limits) -> int | None:
+    """Return the breadth of search that a query asks for; None if it leaves that to the index."""
+    return _optional_number(request, "ef_search", 1, limits.ef_search_max)
+
+
+def _optional_number(
+    message: Message, name: str, minimum: int, maximum: int, *, of: str = ""
+) -> int | None:
+    """Return a number of a message, None where it is not set.
+
+    Args:
+        message: A message in which the field is ``optional``, so that 0 is not the same as unset.
+        name: The field.
+        minimum: The least that is legal.
+        maximum: The most that is legal.
+        of: The message's place in the request, with a dot.
+
+    Raises:
+        VectorIndexParameterInvalid: It is set, and out of its range.
+    """
+    if not message.HasField(name):
+        return None
+    value: int = getattr(message, name)
+    if not minimum <= value <= maximum:
+        raise refused(
+            f"{of}{name}",
+            f"{of}{name} is {value}; it must be {minimum} to {maximum}",
+            value=value,
+            limit=minimum if value < minimum else maximum,
+        )
+    return value
 
 
 def check_top_k(top_k: int, limits: Limits) -> int:

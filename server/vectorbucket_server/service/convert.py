@@ -311,6 +311,11 @@ def index_message(index: Index) -> index_pb2.Index:
         create_time=_timestamp(index.created_ms),
         status=index_pb2.INDEX_STATUS_ENABLE,
         bucket=index.bucket_name,
+        graph=index_pb2.GraphConfiguration(
+            m=index.graph.m,
+            ef_construction=index.graph.ef_construction,
+            ef_search=index.graph.ef_search,
+        ),
     )
 
 

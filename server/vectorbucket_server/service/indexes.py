@@ -49,6 +49,7 @@ class IndexServicer(index_service_pb2_grpc.IndexServiceServicer):
             metric=checks.check_metric(request.distance_metric),
             non_filterable_keys=checks.check_non_filterable(request.metadata, self._limits),
             created_ms=self._now_ms(),
+            graph=checks.check_graph(request.graph, self._limits),
         )
         self._engine.put_index(index, indexes_max=self._limits.indexes_per_bucket_max)
         return messages.PutVectorIndexResponse()

@@ -15,7 +15,12 @@ from vectorbucket_server.filters.expression import Expression
 from vectorbucket_server.filters.parser import parse
 from vectorbucket_server.model import Hit, Index, Query
 from vectorbucket_server.observability.logs import CallRecord
-from vectorbucket_server.service.checks import check_filter_size, check_query_hits, check_top_k
+from vectorbucket_server.service.checks import (
+    check_ef_search,
+    check_filter_size,
+    check_query_hits,
+    check_top_k,
+)
 from vectorbucket_server.service.convert import add_hits, data_matrix, filter_dict, query_matrix
 from vectorbucket_server.service.vector_checks import check_numbers
 
@@ -47,7 +52,8 @@ class Queries:
         """Answer one query.
 
         Raises:
-            VectorIndexParameterInvalid: The vector, ``top_k`` or the filter is not legal.
+            VectorIndexParameterInvalid: The vector, ``top_k``, the filter or ``ef_search`` is not
+                legal.
         """
         vectors = data_matrix([request.query_vector], index.dimension, "query_vector")
         check_numbers(vectors, index.metric, "query_vector")
@@ -56,6 +62,7 @@ class Queries:
             top_k=check_top_k(request.top_k, self._limits),
             filter=self._filter_of(request, index),
             return_metadata=request.return_metadata,
+            ef_search=check_ef_search(request, self._limits),
         )
         hits = self._engine.query_vectors(index, query, deadline=deadline)[0]
         record.query_count = 1
@@ -82,6 +89,7 @@ class Queries:
         check_query_hits(len(vectors), top_k, limits)
         check_numbers(vectors, index.metric, "query_vectors[{}]")
         expression = self._filter_of(request, index)
+        ef_search = check_ef_search(request, limits)
         turn = QUERIES_PER_TURN_WITH_METADATA if request.return_metadata else QUERIES_PER_TURN
         for position in range(0, len(vectors), turn):
             deadline.check()
@@ -90,6 +98,7 @@ class Queries:
                 top_k=top_k,
                 filter=expression,
                 return_metadata=request.return_metadata,
+                ef_search=ef_search,
             )
             results = self._engine.query_vectors(index, query, deadline=deadline)
             record.query_count += len(results)

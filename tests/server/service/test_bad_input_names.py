@@ -75,6 +75,29 @@ def test_bad_index_is_refused_and_not_made(
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("m", 3, ("3", "4 to 128")),
+        ("m", 129, ("129", "4 to 128")),
+        ("ef_construction", 0, ("0", "8 to 4096")),
+        ("ef_construction", 4097, ("4097", "8 to 4096")),
+        ("ef_search", 0, ("0", "1 to 10000")),
+        ("ef_search", 10_001, ("10001", "1 to 10000")),
+    ],
+)
+def test_index_with_a_bad_graph_is_refused_and_not_made(
+    stubs: Stubs, name: str, value: int, words: tuple[str, ...]
+) -> None:
+    stubs.buckets.PutVectorBucket(bucket_service_pb2.PutVectorBucketRequest(bucket=BUCKET))
+    request = index_request()
+    setattr(request.graph, name, value)
+    refusal = refused(lambda: stubs.indexes.PutVectorIndex(request))
+    assert_parameter_refused(refusal, f"graph.{name}", words)
+    listing = index_service_pb2.ListVectorIndexesRequest(bucket=BUCKET)
+    assert list(stubs.indexes.ListVectorIndexes(listing).indexes) == []
+
+
+@pytest.mark.parametrize(
     ("bucket", "words"),
     [
         ("", ("empty",)),

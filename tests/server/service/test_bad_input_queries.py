@@ -81,6 +81,8 @@ def test_huge_filter_is_refused_before_it_is_looked_at(with_index: Stubs) -> Non
         ({"top_k": 0}, "top_k", ("0", "1 to 100")),
         ({"top_k": 101}, "top_k", ("101", "1 to 100")),
         ({"top_k": -1}, "top_k", ("-1", "1 to 100")),
+        ({"ef_search": 0}, "ef_search", ("0", "1 to 10000")),
+        ({"ef_search": 10_001}, "ef_search", ("10001", "1 to 10000")),
         ({"numbers": (1, 2, 3)}, "query_vector", ("3 numbers", "dimension is 4")),
         ({"numbers": ()}, "query_vector", ("missing",)),
         ({"numbers": (1, 2, 3, math.nan)}, "query_vector", ("nan", "position 3")),

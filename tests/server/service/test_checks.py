@@ -10,9 +10,20 @@ import pytest
 from rpc import filter_struct
 from vectorbucket.errors import InvalidArgument, VectorIndexParameterInvalid
 from vectorbucket.limits import OSS, UNLIMITED, Limits
-from vectorbucket.v1 import index_pb2, vector_pb2
-from vectorbucket_server.model import DistanceMetric, Segment
+from vectorbucket.v1 import index_pb2, vector_pb2, vector_service_pb2
+from vectorbucket_server.model import DistanceMetric, GraphOptions, Segment
 from vectorbucket_server.service import checks
+
+
+def graph(**fields: int) -> GraphOptions:
+    """Return what a new index may ask of its graph, if it asks for this."""
+    return checks.check_graph(index_pb2.GraphConfiguration(**fields), OSS)
+
+
+def breadth(value: int, limits: Limits = OSS) -> int | None:
+    """Return the breadth of search that a query may ask for, if it asks for this."""
+    request = vector_service_pb2.QueryVectorsRequest(ef_search=value)
+    return checks.check_ef_search(request, limits)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +35,11 @@ from vectorbucket_server.service import checks
         (lambda n: checks.check_top_k(n, Limits(top_k_max=500)), [101, 500], [501]),
         (lambda n: checks.check_top_k(n, UNLIMITED), [501, 1_000_000], [0]),
         (lambda n: checks.check_query_hits(n, 100, OSS), [1, 1000], [1001]),
+        (lambda n: graph(m=n), [4, 16, 128], [-1, 0, 3, 129, 2**31 - 1]),
+        (lambda n: graph(ef_construction=n), [8, 200, 4096], [-1, 0, 7, 4097]),
+        (lambda n: graph(ef_search=n), [1, 64, 10_000], [-1, 0, 10_001]),
+        (breadth, [1, 64, 10_000], [-1, 0, 10_001]),
+        (lambda n: breadth(n, Limits(ef_search_max=500)), [500], [501]),
         (checks.check_data_type, [0, 1], [2, -1]),
         (checks.check_data_encoding, [0, 1, 2], [3, -1]),
         (checks.check_metric, [1, 2], [0, 3, -1]),
@@ -51,6 +67,32 @@ def test_refusal_names_field_value_and_limit() -> None:
     assert caught.value.message == "dimension is 5000; it must be 1 to 4096"
     assert caught.value.field == "dimension"
     assert caught.value.details == {"value": "5000", "limit": "4096"}
+
+
+@pytest.mark.parametrize(("value", "bound"), [(3, "4"), (129, "128")])
+def test_refusal_of_a_graph_names_its_place_and_the_bound_that_it_breaks(
+    value: int, bound: str
+) -> None:
+    with pytest.raises(VectorIndexParameterInvalid) as caught:
+        graph(m=value)
+    assert caught.value.message == f"graph.m is {value}; it must be 4 to 128"
+    assert caught.value.field == "graph.m"
+    assert caught.value.details == {"value": str(value), "limit": bound}
+
+
+def test_what_is_not_said_of_a_graph_stays_open() -> None:
+    assert graph() == GraphOptions()
+    assert graph(m=24) == GraphOptions(m=24)
+    assert graph(ef_construction=300, ef_search=90) == GraphOptions(None, 300, 90)
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [vector_service_pb2.QueryVectorsRequest, vector_service_pb2.QueryVectorsBatchRequest],
+)
+def test_query_that_names_no_breadth_leaves_it_to_the_index(request_of: type[Any]) -> None:
+    assert checks.check_ef_search(request_of(), OSS) is None
+    assert checks.check_ef_search(request_of(ef_search=7), OSS) == 7
 
 
 def test_refusal_leaves_out_what_is_not_known() -> None:

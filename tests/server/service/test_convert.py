@@ -13,7 +13,7 @@ from rpc import data_of, filter_struct, vector_of
 from rpc import metadata_of as plain_metadata
 from vectorbucket.errors import VectorIndexParameterInvalid
 from vectorbucket.v1 import index_pb2, vector_pb2, vector_service_pb2
-from vectorbucket_server.model import Bucket, DistanceMetric, Hit, Index, Vector
+from vectorbucket_server.model import Bucket, DistanceMetric, GraphOptions, Hit, Index, Vector
 from vectorbucket_server.service.convert import (
     METRICS,
     add_hits,
@@ -235,6 +235,16 @@ def test_index_shows_its_whole_definition(metric: DistanceMetric) -> None:
     assert message.status == index_pb2.INDEX_STATUS_ENABLE
     assert list(message.metadata.non_filterable_metadata_keys) == ["blob", "note"]
     assert message.create_time.ToMilliseconds() == 1_700_000_000_123
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{}, {"m": 24}, {"ef_construction": 300}, {"m": 4, "ef_construction": 8, "ef_search": 1}],
+)
+def test_index_shows_what_was_said_of_its_graph_and_no_more(said: dict[str, int]) -> None:
+    index = Index("photos", "faces", 3, DistanceMetric.COSINE, graph=GraphOptions(**said))
+    graph = index_message(index).graph
+    assert {field.name: value for field, value in graph.ListFields()} == said
 
 
 def test_every_metric_of_the_contract_is_known() -> None:

@@ -56,6 +56,16 @@ def test_index_shows_the_definition_it_was_made_with(with_bucket: Stubs, metric:
     assert list(page(with_bucket).indexes) == [index]
 
 
+def test_index_shows_the_graph_that_was_asked_for(with_bucket: Stubs) -> None:
+    request = index_request()
+    request.graph.m = 24
+    request.graph.ef_search = 150
+    with_bucket.indexes.PutVectorIndex(request)
+    (index,) = page(with_bucket).indexes
+    assert index.graph == index_pb2.GraphConfiguration(m=24, ef_search=150)
+    assert not index.graph.HasField("ef_construction")
+
+
 def test_vectors_are_counted_as_they_come_and_go(stubs: Stubs) -> None:
     stubs.make_index()
     stubs.put(vector_of("a"), vector_of("b"))

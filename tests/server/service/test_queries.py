@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -24,7 +25,8 @@ from rpc import (
     stubs_of,
     vector_of,
 )
-from stubborn import SlowEngine, eventually
+from stubborn import FailingEngine, SlowEngine, eventually
+from vectorbucket.errors import MemoryBudgetExceeded
 from vectorbucket.v1 import vector_pb2
 from vectorbucket.v1 import vector_service_pb2 as messages
 from vectorbucket_server.engine.base import NO_DEADLINE, Deadline
@@ -138,12 +140,17 @@ def test_query_takes_numbers_in_either_form(line: Stubs) -> None:
 
 
 class Planning(MemoryEngine):
-    """Tells its observer of a plan, as engines that have several do."""
+    """Tells its observer of a plan, as engines that have several do, and notes the breadth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.breadths: list[int | None] = []
 
     def query_vectors(
         self, index: Index, query: Query, *, deadline: Deadline = NO_DEADLINE
     ) -> list[list[Hit]]:
         CallObserver(make_logger("json", "info", io.StringIO())).plan_chosen("by_hand", 1)
+        self.breadths.append(query.ef_search)
         return super().query_vectors(index, query, deadline=deadline)
 
 
@@ -155,6 +162,33 @@ def test_plan_that_the_engine_chose_stands_in_the_log(
         stubs.vectors.QueryVectors(query_request())
     (line,) = [one for one in log_lines() if one.get("method") == "QueryVectors"]
     assert line["plan"] == "by_hand"
+
+
+def test_breadth_of_search_is_handed_to_the_engine_in_every_turn(start_server: StartServer) -> None:
+    engine = Planning()
+    with stubs_of(start_server(over=engine).address) as stubs:
+        stubs.make_index(dimension=2)
+        hits(stubs, 0, 0)
+        hits(stubs, 0, 0, ef_search=77)
+        many(stubs, [(0, 0)] * 600, ef_search=88)
+    assert engine.breadths == [None, 77, 88, 88]
+
+
+def test_index_that_finds_no_memory_is_told_with_its_needs(start_server: StartServer) -> None:
+    engine = FailingEngine()
+    engine.error = MemoryBudgetExceeded.of(INDEX, 700, 500)
+    with stubs_of(start_server(over=engine).address) as stubs:
+        stubs.make_index()
+        refusal = refused(lambda: stubs.vectors.QueryVectors(query_request()))
+    assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refusal.reason == "ERROR_REASON_MEMORY_BUDGET_EXCEEDED"
+    assert refusal.facts == {
+        "code": "MemoryBudgetExceeded",
+        "index_name": INDEX,
+        "needed_bytes": "700",
+        "limit_bytes": "500",
+    }
+    assert refusal.retry_after_s is None
 
 
 # --- Many -----------------------------------------------------------------------------------------

@@ -1,14 +1,16 @@
-"""The vectors of a generation by slot, on disk, mapped read-only: what exact scans read.
+"""Rows of one width by slot, on disk, mapped read-only: what exact scans read.
 
-A second copy of the vectors in memory would cost as much as the graph; this one lives in the page
-cache, which the kernel may take back.
+A generation has two: its vectors as float32, and their one-byte codes. A second copy of the vectors
+in memory would cost as much as the graph; these live in the page cache, which the kernel may take
+back.
 
 Rules of this file:
 
 - Rows are written with ``pwrite`` (a full disk is then an error, not a SIGBUS) and read through the
   mapping.
 - A row that was published is never written again within a generation.
-- The column is a hint: it can be made again from the store, so it is not synced here.
+- A column is a hint: it can be made again from the store, so it is not synced here. A checkpoint
+  syncs it, and knows the checksum of the rows that it trusts.
 """
 
 from __future__ import annotations
@@ -16,39 +18,55 @@ from __future__ import annotations
 import mmap
 import os
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from vectorbucket_server.model import Float32Array
+Number = TypeVar("Number", bound=np.generic)
 
 _GROWTH_BYTES_MIN = 1 << 20
 """The file is made this much longer at least; it is sparse, so this costs no disk."""
 
 
-class Column:
-    """An append-only matrix of float32 rows in a file."""
+class Column(Generic[Number]):
+    """An append-only matrix in a file."""
 
-    def __init__(self, path: Path, dimension: int) -> None:
-        """Make an empty column in a new file.
+    def __init__(self, path: Path, width: int, dtype: type[Number], *, count: int = 0) -> None:
+        """Make an empty column in a new file, or go on with one that holds rows.
+
+        Args:
+            path: The file.
+            width: Numbers in a row.
+            dtype: Their type, little-endian as this machine's.
+            count: Rows that an existing file holds and that are kept; 0 makes a new file.
 
         Raises:
-            OSError: The file cannot be made.
+            OSError: The file cannot be made or read.
+            ValueError: The file is too short for so many rows.
         """
-        self._row_bytes = dimension * 4
-        self._dimension = dimension
+        self._dtype = np.dtype(dtype)
+        self._row_bytes = width * self._dtype.itemsize
+        self._width = width
         self._capacity = 0
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self.rows: Float32Array = np.empty((0, dimension), dtype=np.float32)
-        """float32, shape (capacity, dimension), read-only: the mapping as it is now. Only rows that
-        were written may be read. Whoever needs it for longer keeps a reference: growth makes a new
-        mapping."""
+        fresh = os.O_CREAT | os.O_TRUNC if not count else 0
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC | fresh, 0o600)
+        self.rows: npt.NDArray[Number] = np.empty((0, width), dtype=dtype)
+        """Shape (capacity, width), read-only: the mapping as it is now. Only rows that were written
+        may be read. Whoever needs it for longer keeps a reference: growth makes a new mapping."""
+        if count:
+            capacity = os.fstat(self._file).st_size // self._row_bytes
+            if capacity < count:
+                self.close()
+                raise ValueError(f"{path.name} has {capacity} rows, not {count}")
+            self._map(capacity)
 
-    def write(self, first: int, rows: Float32Array) -> None:
+    def write(self, first: int, rows: npt.NDArray[Number]) -> None:
         """Write rows at the slots from ``first`` on.
 
         Args:
             first: The first slot; slots up to it were written before.
-            rows: float32, shape (n, dimension), C-contiguous, preprocessed.
+            rows: Shape (n, width), C-contiguous.
 
         Raises:
             OSError: The disk is full or failing; nothing that was published has changed.
@@ -72,8 +90,14 @@ class Column:
         )
         capacity = growth // self._row_bytes
         os.ftruncate(self._file, capacity * self._row_bytes)
+        self._map(capacity)
+
+    def _map(self, capacity: int) -> None:
+        """Map so many rows; the file has them."""
+        if not capacity:
+            return  # nothing can be mapped
         mapping = mmap.mmap(self._file, capacity * self._row_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
-        self.rows = np.frombuffer(mapping, dtype=np.float32).reshape(capacity, self._dimension)
+        self.rows = np.frombuffer(mapping, dtype=self._dtype).reshape(capacity, self._width)
         self._capacity = capacity
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The embedded engine: RocksDB and hnswlib in this process, behind the seam of engine/base.py.
 
 Rules of this file: it finds the right room and walks in: definitions are catalog.py's, an index's
-vectors open_index.py's, background work indexer.py's and reaper.py's.
+vectors open_index.py's, background work indexer.py's, reaper.py's and saver.py's.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+
+from threadpoolctl import threadpool_limits
 
 from vectorbucket.errors import Corruption, NoSuchVectorIndex, ServiceUnavailable
 from vectorbucket_server.engine.base import (
@@ -20,11 +23,13 @@ from vectorbucket_server.engine.base import (
     SilentObserver,
     WriteGuard,
 )
+from vectorbucket_server.engine.embedded.budget import MemoryBudget
 from vectorbucket_server.engine.embedded.catalog import Catalog
 from vectorbucket_server.engine.embedded.indexer import Indexer
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.embedded.reaper import Reaper
+from vectorbucket_server.engine.embedded.saver import FAILURES, Saver
 from vectorbucket_server.engine.embedded.store import Store
 from vectorbucket_server.model import (
     WHOLE,
@@ -78,24 +83,55 @@ class EmbeddedEngine(Engine):
             raise self._unusable(error) from error
         self._store = Store(self._options.data_dir / "store", self._options)
         try:
-            # Hints of an earlier process: made again from the store.
-            shutil.rmtree(self._generations, ignore_errors=True)
-            self._generations.mkdir()
+            self._generations.mkdir(exist_ok=True)
             self._catalog = Catalog(self._store)
             drops = self._catalog.drops()
+            self._remove_strangers(drops)
         except OSError as error:
             self._store.close()
             raise self._unusable(error) from error
         except (Corruption, ServiceUnavailable):
             self._store.close()
             raise
+        threadpool_limits(limits=1, user_api="blas")  # see forked.py
+        options, observer, rooms = self._options, self._observer, self._rooms
+        self._budget = MemoryBudget(options.memory_bytes_max, rooms, self._before_leaving)
         for index in self._catalog.indexes():
             self._open[index.index_id] = self._room(index)
-        self._indexer = Indexer(self._rooms, self._options, self._observer)
-        self._reaper = Reaper(self._store, self._rooms, self._generations, self._observer)
+        self._indexer = Indexer(rooms, self._store, self._budget, options, observer)
+        self._reaper = Reaper(self._store, rooms, self._generations, observer)
+        self._saver = Saver(rooms, self._store, options, observer)
         self._indexer.start()
         self._reaper.start(drops)
+        self._saver.start()
         self._closed = False
+
+    def _remove_strangers(self, drops: Sequence[int]) -> None:
+        """Remove the generations of indexes that the catalogue does not know.
+
+        A store that was restored from an older copy does not know the newest ones, and will give
+        their ids again.
+        """
+        known = {str(index.index_id) for index in self._catalog.indexes()} | set(map(str, drops))
+        for path in self._generations.iterdir():
+            if path.name in known:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _before_leaving(self, opened: OpenIndex) -> None:
+        """Save an index that is about to leave memory, if bringing it back would be dear."""
+        generation = opened.generation
+        if generation is None or generation.unsaved < self._options.checkpoint_changes_min:
+            return
+        try:
+            self._saver.save(opened)
+        except NoSuchVectorIndex:
+            return  # dropped meanwhile
+        except FAILURES as error:
+            self._observer.background_failed(f"the checkpoint of {opened.index.name!r}", error)
 
     def _unusable(self, error: OSError) -> ServiceUnavailable:
         return ServiceUnavailable(
@@ -108,14 +144,23 @@ class EmbeddedEngine(Engine):
             return
         self._closed = True
         self._indexer.stop()
+        self._saver.stop()
         self._reaper.stop()
+        self._saver.save_all()
         for opened in self._rooms():
             opened.close()
         self._open.clear()
         self._store.close()
 
     def _room(self, index: Index) -> OpenIndex:
-        return OpenIndex(index, self._store, self._options, self._observer, self._work_came)
+        return OpenIndex(
+            index,
+            self._store,
+            self._options,
+            self._observer,
+            budget=self._budget,
+            work_came=self._work_came,
+        )
 
     def _rooms(self) -> list[OpenIndex]:
         with self._lock:
@@ -159,8 +204,12 @@ class EmbeddedEngine(Engine):
 
     def put_index(self, index: Index, *, indexes_max: int) -> Index:
         """Make an index."""
+        graph = index.graph
+        # Fixed now: the graph of an index is the same whatever the server is told later.
+        m, breadth = graph.m or self._options.m, graph.ef_construction
+        graph = replace(graph, m=m, ef_construction=breadth or self._options.ef_construction)
         with self._lock:
-            made = self._catalog.put_index(index, indexes_max)
+            made = self._catalog.put_index(replace(index, graph=graph), indexes_max)
             self._open[made.index_id] = self._room(made)
         self._store.sync()
         return made

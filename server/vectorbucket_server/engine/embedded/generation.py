@@ -1,14 +1,14 @@
-"""One generation of an index: column, labels, bitmaps and graph that belong together, by slot.
+"""One generation of an index: rows and the graph that belongs to them, by slot.
 
 Every vector takes the next slot when it is put. The graph holds a prefix of the slots, ``[0,
 graphed)``; the rest is *pending*: scanned exactly until the indexer has put it into the graph. A
-generation is a
-hint: it can be made again from the store at any time.
+generation is a hint: it can be made again from the store at any time.
 
 Who may do what, and when:
 
-- ``stage`` and ``commit`` are for the one writer that holds the index's write mutex.
-- ``turn`` is for the one indexer thread that works on this generation. It alone changes the graph.
+- ``stage``, ``commit`` and ``publish`` are for the one writer that holds the index's write mutex.
+- ``turn`` is for the one thread that works on this generation, under the index's work lock. It
+  alone changes the graph.
 - ``search`` and ``view`` are for any number of readers.
 
 Rules of this file: it orders memory, not disk: the store is written by open_index.py between
@@ -17,7 +17,6 @@ Rules of this file: it orders memory, not disk: the store is written by open_ind
 
 from __future__ import annotations
 
-import shutil
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,50 +26,16 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
-from vectorbucket_server.engine.embedded.column import Column
-from vectorbucket_server.engine.embedded.graph import Graph
-from vectorbucket_server.engine.embedded.keys import Keys, KeyView
-from vectorbucket_server.engine.embedded.labels import LabelArray, Labels
+from vectorbucket_server.engine.embedded.graph import Graph, graph_bytes
+from vectorbucket_server.engine.embedded.labels import LabelArray
 from vectorbucket_server.engine.embedded.metadata_index import MetadataIndex
-from vectorbucket_server.engine.embedded.metric import METRICS, FloatArray
+from vectorbucket_server.engine.embedded.metric import Metric
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.engine.embedded.rows import Rows, SavedRows, SlotArray, View
 from vectorbucket_server.engine.embedded.rwlock import ReadWriteLock
 from vectorbucket_server.model import Float32Array, Index, Metadata
 
-SlotArray = npt.NDArray[np.intp]
-
 _GRAPH_CAPACITY_MIN = 4_096
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """The index as it was at one moment: what a reader takes once and then trusts."""
-
-    seq: int
-    """The last change that this view contains."""
-    count: int
-    """Slots below it exist."""
-    labels: LabelArray
-    """uint64, shape (capacity,): label by slot."""
-    died: LabelArray
-    """uint64, shape (capacity,): the seq at which each slot died."""
-    rows: Float32Array
-    """float32, shape (capacity, dimension), preprocessed, read-only."""
-    squared_norms: FloatArray
-    """The metric's ``norms_dtype``, shape (capacity,), of the rows."""
-    keys: KeyView
-    """Key by slot."""
-    largest_squared_norm: float
-    """Of all rows so far; bounds the error of a scan."""
-
-    def live(self, slots: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-        """Return which of these slots, all below ``count``, are live in this view."""
-        result: npt.NDArray[np.bool_] = self.died[slots] > self.seq
-        return result
-
-    def live_range(self, start: int, stop: int) -> SlotArray:
-        """Return the live slots in ``[start, stop)``, ascending."""
-        return np.flatnonzero(self.died[start:stop] > self.seq) + start
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,36 +49,89 @@ class Found:
     """int64, shape (q, k), nearest first; dead ones may be among them. k may be less than asked."""
 
 
-class Generation:
-    """Column, labels, bitmaps and graph of one index."""
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedGraph:
+    """What a checkpoint holds of a graph beside its file."""
 
-    def __init__(self, directory: Path, index: Index, options: EmbeddedOptions) -> None:
-        """Make an empty generation in a directory of its own, which must not exist.
+    graph: Graph
+    """Loaded."""
+    graphed: int
+    """Slots below it are in the graph, or were dead before their turn came."""
+    absent: BitMap
+    """The slots below ``graphed`` that the graph does not hold."""
+    marked: BitMap
+    """The slots that the graph hides as dead."""
+
+
+class Generation:
+    """Rows and graph of one index."""
+
+    def __init__(
+        self,
+        directory: Path,
+        index: Index,
+        options: EmbeddedOptions,
+        *,
+        rows: SavedRows | None = None,
+        graph: SavedGraph | None = None,
+    ) -> None:
+        """Make an empty generation in a new directory, or go on with a checkpoint's.
+
+        Args:
+            directory: The generation's; it must exist exactly if there is a checkpoint.
+            index: Whose generation it is.
+            options: Of the engine.
+            rows: The rows of a checkpoint.
+            graph: The graph of the same checkpoint.
 
         Raises:
-            OSError: The directory cannot be made.
+            OSError: The directory or a file cannot be made or read.
+            ValueError: A file does not hold what the checkpoint says.
         """
-        directory.mkdir(parents=True)
+        if rows is None:
+            directory.mkdir(parents=True)
         self.directory = directory
-        self.metric = METRICS[index.metric]
-        self._dimension = index.dimension
+        self._index = index
         self._options = options
-        self._column = Column(directory / "column.f32", index.dimension)
-        self._labels = Labels()
-        self._keys = Keys(directory / "keys")
-        self._squared_norms: FloatArray = np.empty(0, dtype=self.metric.norms_dtype)
-        self._largest_squared_norm = 0.0
-        self.metadata_index = MetadataIndex(index.non_filterable_keys)
+        self._m = index.graph.m or options.m
+        self.rows = Rows(directory, index, rows)
         self._lock = ReadWriteLock()
         self._graph: Graph | None = None
-        self._dead_in_graph: deque[int] = deque()
-        self._absent = BitMap()  # slots below graphed that were dead before their turn
+        self._to_mark: deque[int] = deque()
+        """Slots that died and are to be hidden by the graph once it holds them."""
+        self.absent = BitMap()
+        """Slots below ``graphed`` that were dead before their turn."""
+        self.marked = BitMap()
+        """Slots that the graph hides as dead."""
         self.graphed = 0
         """Slots below it are in the graph, or were dead before their turn came."""
-        self.live_count = 0
+        self.unsaved = 0
+        """What a checkpoint would add to the last one: vectors that came, went into the graph, or
+        died since."""
+        if rows is not None and graph is not None:
+            self._graph, self.graphed = graph.graph, graph.graphed
+            self.absent, self.marked = graph.absent, graph.marked
+            self._to_mark.extend(np.flatnonzero(rows.dead).tolist())
+
+    @property
+    def metric(self) -> Metric:
+        """How distances are measured."""
+        return self.rows.metric
+
+    @property
+    def metadata_index(self) -> MetadataIndex:
+        """The inverted lists."""
+        return self.rows.metadata_index
+
+    @property
+    def view(self) -> View:
+        """The newest view."""
+        return self.rows.view
+
+    @property
+    def live_count(self) -> int:
         """Live slots."""
-        self.view = self._seen(0)
-        """The newest view; replaced as a whole by each commit."""
+        return self.rows.live_count
 
     # --- The writer -------------------------------------------------------------------------------
 
@@ -127,16 +145,7 @@ class Generation:
         Raises:
             OSError: The disk is full or failing; the generation is as before.
         """
-        first = self._labels.count
-        self._column.write(first, rows)
-        self._keys.write(first, keys)
-        end = first + len(rows)
-        if end > len(self._squared_norms):
-            capacity = max(end, len(self._squared_norms) * 3 // 2, 1_024)
-            grown = np.empty(capacity, dtype=self.metric.norms_dtype)
-            grown[:first] = self._squared_norms[:first]
-            self._squared_norms = grown
-        self._squared_norms[first:end] = self.metric.squared_norms(rows)
+        self.rows.stage(rows, keys)
 
     def commit(
         self, seq: int, labels: LabelArray, metadata: Sequence[Metadata], dead: LabelArray
@@ -149,34 +158,16 @@ class Generation:
             metadata: One mapping a label.
             dead: uint64, shape (d,): labels that died.
         """
-        first = self._labels.count
-        slots = np.empty(0, dtype=np.intp)
-        if len(dead):
-            slots = self._labels.slots(dead)
-            self._labels.kill(slots, seq)
-        if len(labels):
-            self._labels.append(labels)
-            self.metadata_index.add(first, metadata)
-            largest = float(self._squared_norms[first : self._labels.count].max())
-            self._largest_squared_norm = max(self._largest_squared_norm, largest)
-        self.live_count += len(labels) - len(dead)
-        self.view = self._seen(seq)
+        self.metadata_index.add(self.view.count, metadata)
+        self.publish(seq, labels, dead)
+
+    def publish(self, seq: int, labels: LabelArray, dead: LabelArray) -> None:
+        """Do as ``commit`` with rows whose metadata are in the lists already."""
+        slots = self.rows.publish(seq, labels, dead)
+        self.unsaved += len(labels) + len(dead)
         # Queued only now: what the graph hides as dead must be dead in every view that a reader can
         # still take, or the reader would miss a key between its old version and its new one.
-        self._dead_in_graph.extend(slots.tolist())
-
-    def _seen(self, seq: int) -> View:
-        """Return what a reader sees from now on."""
-        return View(
-            seq,
-            self._labels.count,
-            self._labels.by_slot,
-            self._labels.died,
-            self._column.rows,
-            self._squared_norms,
-            self._keys.view,
-            self._largest_squared_norm,
-        )
+        self._to_mark.extend(slots.tolist())
 
     # --- The indexer ------------------------------------------------------------------------------
 
@@ -199,7 +190,7 @@ class Generation:
     @property
     def has_work(self) -> bool:
         """Whether a turn would do something."""
-        return bool(self.pending_slots or (self._graph is not None and self._dead_in_graph))
+        return bool(self.pending_slots or (self._graph is not None and self._to_mark))
 
     def turn(self, rows_max: int, threads: int) -> int:
         """Put up to ``rows_max`` pending slots into the graph; return how many went in.
@@ -217,19 +208,31 @@ class Generation:
             start, stop = self.graphed, min(self.graphed + rows_max, view.count)
             alive = view.live_range(start, stop)
             if len(alive):
-                self._graph.add(view.rows[alive], alive.astype(np.uint32), threads=threads)
+                self._add(self._graph, view.rows[alive], alive, threads)
             if len(alive) < stop - start:
-                self._absent.update(set(range(start, stop)).difference(alive.tolist()))
+                self.absent.update(set(range(start, stop)).difference(alive.tolist()))
+            self.unsaved += stop - start
             self.graphed = stop
             self._mark_dead()
         return len(alive)
 
+    def _add(self, graph: Graph, rows: Float32Array, slots: SlotArray, threads: int) -> None:
+        """Put rows into the graph; where that fails half-way, nobody knows which went in."""
+        size = graph.size
+        try:
+            graph.add(rows, slots.astype(np.uint32), threads=threads)
+        except Exception:
+            if graph.size != size:
+                self._graph, self.graphed = None, 0
+                self.absent, self.marked = BitMap(), BitMap()
+            raise
+
     def _new_graph(self) -> Graph:
         return Graph(
             space=self.metric.space,
-            dimension=self._dimension,
-            m=self._options.m,
-            ef_construction=self._options.ef_construction,
+            dimension=self._index.dimension,
+            m=self._m,
+            ef_construction=self._index.graph.ef_construction or self._options.ef_construction,
             capacity=max(self.view.count * 5 // 4, _GRAPH_CAPACITY_MIN),
         )
 
@@ -237,13 +240,44 @@ class Generation:
         """Mark the dead slots that the graph holds; the caller holds the write lock."""
         assert self._graph is not None  # noqa: S101 - turn made it
         later = []
-        while self._dead_in_graph:
-            slot = self._dead_in_graph.popleft()
+        while self._to_mark:
+            slot = self._to_mark.popleft()
             if slot >= self.graphed:
                 later.append(slot)
-            elif slot not in self._absent:
+            elif slot not in self.absent and slot not in self.marked:
                 self._graph.mark_dead(slot)
-        self._dead_in_graph.extend(later)
+                self.marked.add(slot)
+        self._to_mark.extend(later)
+
+    @property
+    def dead_count(self) -> int:
+        """Slots that nobody will see again."""
+        return self.view.count - self.live_count
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of memory, about, that it takes once nothing is pending any more.
+
+        What waits for the graph was admitted already (budget.py) and will come.
+        """
+        graph = 0
+        if self.wants_graph:
+            graph = graph_bytes(self.view.count, self._index.dimension, self._m)
+        return graph + self.rows.size_bytes
+
+    def save_graph(self, path: Path) -> bool:
+        """Write the graph to a file; return False if there is none.
+
+        Nothing may change the graph meanwhile. The caller holds the interpreter as long as it
+        takes, so this is for a process that has nothing else to do (checkpoint.py).
+
+        Raises:
+            OSError: The file is not whole.
+        """
+        if self._graph is None:
+            return False
+        self._graph.save(path)
+        return True
 
     # --- The readers ------------------------------------------------------------------------------
 
@@ -269,14 +303,12 @@ class Generation:
             while k and graph is not None:
                 found = graph.search(queries, k, threads=threads)
                 if found is not None:
-                    return Found(view, graphed, found[0].astype(np.int64))
+                    return Found(view, graphed, found[0].view(np.int64))
                 k //= 2
         return Found(view, graphed, np.empty((len(queries), 0), dtype=np.int64))
 
     # --- The end ----------------------------------------------------------------------------------
 
-    def discard(self) -> None:
-        """Close and remove the files. Readers that hold a view may finish with it."""
-        self._column.close()
-        self._keys.close()
-        shutil.rmtree(self.directory, ignore_errors=True)
+    def close(self) -> None:
+        """Close the files, and leave them. Readers that hold a view may finish with it."""
+        self.rows.close()

@@ -1,10 +1,10 @@
-"""The background thread that puts pending vectors into graphs, turn by turn.
+"""The background thread that puts pending vectors into graphs, and builds worn ones anew.
 
 One thread serves all indexes, so that two graphs never compete for the cores; hnswlib itself uses
 several threads within a turn. A turn holds the graph alone, so its length is what a query may have
 to wait: large turns while nobody queries, short ones as soon as somebody does.
 
-Rules of this file: it decides when and how much; generation.py knows how.
+Rules of this file: it decides when and how much; generation.py and rebuild.py know how.
 """
 
 from __future__ import annotations
@@ -13,11 +13,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from vectorbucket.errors import NoSuchVectorIndex, RequestTimeout, VectorBucketError
+from vectorbucket.errors import (
+    MemoryBudgetExceeded,
+    NoSuchVectorIndex,
+    RequestTimeout,
+    VectorBucketError,
+)
 from vectorbucket_server.engine.base import NO_DEADLINE, NoDeadline, Observer
+from vectorbucket_server.engine.embedded.budget import MemoryBudget
 from vectorbucket_server.engine.embedded.generation import Generation
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.engine.embedded.rebuild import Rebuild, is_worn
+from vectorbucket_server.engine.embedded.store import Store
 
 _QUERIES_RECENT_S = 0.2
 """A query within so many seconds makes turns short."""
@@ -34,10 +42,11 @@ _ROWS_PER_S_FIRST = 2_000.0
 """What a new graph is assumed to take, until a turn was measured."""
 
 _AFTER_FAILURE_S = 10.0
-"""How long an index whose turn failed is left alone."""
+"""How long an index whose turn failed is left alone, and one whose rebuild found no memory is not
+rebuilt."""
 
-_FAILURES = (RuntimeError, MemoryError, OSError, ValueError)
-"""What hnswlib, numpy and the disk may raise. None of it may end the thread."""
+_FAILURES = (VectorBucketError, RuntimeError, MemoryError, OSError, ValueError)
+"""What hnswlib, numpy, the store and the disk may raise. None of it may end the thread."""
 
 
 class Pace:
@@ -69,6 +78,8 @@ class Indexer:
     def __init__(
         self,
         indexes: Callable[[], Sequence[OpenIndex]],
+        store: Store,
+        budget: MemoryBudget[OpenIndex],
         options: EmbeddedOptions,
         observer: Observer,
     ) -> None:
@@ -76,10 +87,14 @@ class Indexer:
 
         Args:
             indexes: Returns the indexes that are open.
+            store: Where their records are.
+            budget: Asked before a second generation of an index is made.
             options: Of the engine.
             observer: Is told of every turn.
         """
         self._indexes = indexes
+        self._store = store
+        self._budget = budget
         self._options = options
         self._observer = observer
         self._condition = threading.Condition()
@@ -90,6 +105,9 @@ class Indexer:
         self._bursts: dict[int, float] = {}
         """When the burst of an index began that has not been indexed yet."""
         self._yielding = False
+        self._rebuilds: dict[int, Rebuild] = {}
+        self._refused: dict[int, float] = {}
+        """When an index may be rebuilt for which there was no memory."""
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
 
     def start(self) -> None:
@@ -116,7 +134,7 @@ class Indexer:
         while True:
             with self._condition:
                 # An index that was left alone is looked at again without being asked.
-                later_s = _AFTER_FAILURE_S if self._left_alone else None
+                later_s = _AFTER_FAILURE_S if self._left_alone or self._refused else None
                 self._condition.wait_for(
                     lambda: self._woken or self._stopping,
                     _PUTS_RECENT_S if self._yielding else later_s,
@@ -125,21 +143,26 @@ class Indexer:
             while not self._stopping and self._round():
                 pass
             if self._stopping:
+                for opened in self._indexes():
+                    self._abandon(opened)
                 return
 
     def _load(self) -> None:
-        """Load every index, so that its first caller finds it loaded."""
+        """Load the indexes that fit into memory, so that their first callers find them there."""
         for opened in self._indexes():
             if self._stopping:
                 return
             try:
-                opened.load(NO_DEADLINE, stop=_UntilStop(self))
+                left = self._budget.limit_bytes - self._budget.taken_bytes
+                if opened.needed_bytes() <= left:
+                    opened.load(NO_DEADLINE, stop=_UntilStop(self))
             except NoSuchVectorIndex:
                 continue  # dropped meanwhile
             except RequestTimeout:
                 return  # the engine is closing
-            except (VectorBucketError, *_FAILURES) as error:
-                self._observer.background_failed(f"loading of {opened.index.name!r}", error)
+            except _FAILURES as error:
+                if not opened.is_dropped:  # else its records are on their way out
+                    self._observer.background_failed(f"loading of {opened.index.name!r}", error)
 
     def _round(self) -> bool:
         """Give each index that has work one turn; return whether there was any."""
@@ -148,7 +171,7 @@ class Indexer:
         for opened in self._indexes():
             generation = opened.generation
             index_id = opened.index.index_id
-            if generation is None or not generation.has_work or self._stopping:
+            if generation is None or self._stopping or not self._has_work(opened, generation):
                 self._bursts.pop(index_id, None)
                 continue
             if self._puts_go_first(opened):
@@ -159,18 +182,35 @@ class Indexer:
             self._left_alone.pop(index_id, None)
             try:
                 self._turn(opened, generation)
+            except NoSuchVectorIndex:
+                self._abandon(opened)
             except _FAILURES as error:
+                self._abandon(opened)
                 self._left_alone[index_id] = time.monotonic() + _AFTER_FAILURE_S
                 self._observer.background_failed(f"indexing of {opened.index.name!r}", error)
             worked = True
         return worked
 
+    def _has_work(self, opened: OpenIndex, generation: Generation) -> bool:
+        """Return whether a turn would do something."""
+        if opened.index.index_id in self._rebuilds:
+            return True
+        return generation.has_work or self._wants_rebuild(opened, generation)
+
+    def _wants_rebuild(self, opened: OpenIndex, generation: Generation) -> bool:
+        """Return whether a rebuild should begin."""
+        if self._refused.get(opened.index.index_id, 0.0) > time.monotonic():
+            return False
+        return is_worn(generation, self._options)
+
     def _forget_dropped(self) -> None:
         """Forget what is known of indexes that are not there any more."""
         known = {opened.index.index_id for opened in self._indexes()}
-        for notes in (self._paces, self._left_alone, self._bursts):
+        for notes in (self._paces, self._left_alone, self._bursts, self._refused):
             for index_id in notes.keys() - known:
                 del notes[index_id]
+        for index_id in self._rebuilds.keys() - known:
+            self._abandon(self._rebuilds[index_id].opened)
 
     def _puts_go_first(self, opened: OpenIndex) -> bool:
         """Return whether a burst of puts into the index is under way, and not for long yet."""
@@ -180,14 +220,69 @@ class Indexer:
         return now - self._bursts.setdefault(opened.index.index_id, now) < _BURST_S
 
     def _turn(self, opened: OpenIndex, generation: Generation) -> None:
+        """Work on one index for a moment."""
         pace = self._paces.setdefault(opened.index.index_id, Pace(self._options))
         started = time.monotonic()
         recently = started - opened.queried_s < _QUERIES_RECENT_S
-        rows = generation.turn(pace.rows(queried_recently=recently), self._options.threads())
+        rows_max, threads = pace.rows(queried_recently=recently), self._options.threads()
+        rebuild = self._rebuilding(opened, generation)
+        with opened.work:
+            if opened.is_dropped or opened.generation is not generation:
+                return
+            # While a graph is built anew, the old one is fed only when too much waits for it:
+            # whatever goes into it now is soon thrown away.
+            if rebuild is not None and opened.backlog.is_moderate:
+                rows = rebuild.step(rows_max, threads)
+            else:
+                rows = generation.turn(rows_max, threads) if generation.has_work else 0
         seconds = time.monotonic() - started
         pace.measured(rows, seconds)
-        self._observer.vectors_indexed(rows, seconds)
+        if rebuild is not None and rebuild.is_near(rows_max) and rebuild.finish(rows_max):
+            self._ended(opened)
+            rebuild.sweep()
+        self._budget.note(opened)
+        if rows:
+            self._observer.vectors_indexed(rows, seconds)
         opened.backlog.shrunk()
+
+    def _rebuilding(self, opened: OpenIndex, generation: Generation) -> Rebuild | None:
+        """Return the rebuild of the index that is under way, or is to begin."""
+        index_id = opened.index.index_id
+        rebuild = self._rebuilds.get(index_id)
+        if rebuild is not None and rebuild.is_outdated:
+            self._abandon(opened)
+            rebuild = None
+        if rebuild is None and self._wants_rebuild(opened, generation):
+            try:
+                self._budget.reserve(opened, generation.size_bytes)
+            except MemoryBudgetExceeded as error:
+                # The worn one goes on: it is slow, but what is pending has to go somewhere.
+                self._refused[index_id] = time.monotonic() + _AFTER_FAILURE_S
+                self._observer.background_failed(f"rebuild of {opened.index.name!r}", error)
+                return None
+            self._refused.pop(index_id, None)
+            with opened.work:  # under which a dropped index is closed, and its files removed after
+                if opened.is_dropped:
+                    self._budget.release(opened)
+                    return None
+                opened.is_busy = True
+                self._rebuilds[index_id] = rebuild = Rebuild(
+                    opened, generation, self._store, self._options
+                )
+        return rebuild
+
+    def _ended(self, opened: OpenIndex) -> None:
+        """Forget the rebuild of an index."""
+        self._rebuilds.pop(opened.index.index_id, None)
+        opened.is_busy = False
+        self._budget.release(opened)
+
+    def _abandon(self, opened: OpenIndex) -> None:
+        """Throw away the rebuild of an index, if there is one."""
+        rebuild = self._rebuilds.get(opened.index.index_id)
+        self._ended(opened)
+        if rebuild is not None:
+            rebuild.abandon()
 
 
 class _UntilStop(NoDeadline):

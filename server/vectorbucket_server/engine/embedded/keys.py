@@ -3,7 +3,8 @@
 A query that asks for no metadata needs only the keys of its hits; taking them from here instead of
 the store saves a microsecond a hit, at eight bytes of memory a vector.
 
-Rules of this file: as in column.py, an append-only hint, written with ``pwrite``, never synced.
+Rules of this file: as in column.py, an append-only hint, written with ``pwrite``, synced only by a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -33,23 +34,36 @@ class KeyView:
     def at(self, slots: npt.NDArray[np.intp]) -> list[str]:
         """Return the keys at slots: intp, shape (n,)."""
         text = self.text
-        starts, stops = self.starts[slots].tolist(), self.starts[slots + 1].tolist()
+        starts, stops = self.starts.take(slots).tolist(), self.starts.take(slots + 1).tolist()
         return [text[a:b].decode() for a, b in zip(starts, stops, strict=True)]
 
 
 class Keys:
     """An append-only list of keys in a file."""
 
-    def __init__(self, path: Path) -> None:
-        """Make an empty list in a new file.
+    def __init__(self, path: Path, *, starts: npt.NDArray[np.uint64] | None = None) -> None:
+        """Make an empty list in a new file, or go on with one that holds keys.
+
+        Args:
+            path: The file.
+            starts: uint64, shape (count + 1,): where the keys that an existing file holds start,
+                and where the last one ends; None makes a new file.
 
         Raises:
-            OSError: The file cannot be made.
+            OSError: The file cannot be made or read.
+            ValueError: The file is too short for these keys.
         """
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fresh = os.O_CREAT | os.O_TRUNC if starts is None else 0
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC | fresh, 0o600)
         self._capacity = 0
         self._text: mmap.mmap | bytes = b""
-        self._starts = np.zeros(1, dtype=np.uint64)
+        self._starts = np.zeros(1, dtype=np.uint64) if starts is None else starts
+        if starts is not None and starts[-1]:
+            capacity = os.fstat(self._file).st_size
+            if capacity < starts[-1]:
+                self.close()
+                raise ValueError(f"{path.name} has {capacity} bytes, not {starts[-1]}")
+            self._map(capacity)
 
     @property
     def view(self) -> KeyView:
@@ -87,8 +101,19 @@ class Keys:
             return
         capacity = max(needed, self._capacity * 2, _GROWTH_BYTES_MIN)
         os.ftruncate(self._file, capacity)
+        self._map(capacity)
+
+    def _map(self, capacity: int) -> None:
+        """Map so many bytes; the file has them."""
+        if not capacity:
+            return  # nothing can be mapped
         self._text = mmap.mmap(self._file, capacity, mmap.MAP_SHARED, mmap.PROT_READ)
         self._capacity = capacity
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of memory; the keys themselves are in the file."""
+        return self._starts.nbytes
 
     def close(self) -> None:
         """Close the file. Views live on."""

@@ -25,6 +25,9 @@ LabelArray = npt.NDArray[np.uint64]
 NEVER = np.uint64(2**64 - 1)
 """When a live slot died."""
 
+_BEFORE_ALL = np.uint64(0)
+"""When a slot died that was dead before any reader of this process came."""
+
 _CAPACITY_MIN = 1_024
 
 
@@ -38,6 +41,16 @@ class Labels:
         """uint64, shape (capacity,), ascending up to ``count``: the label at each slot."""
         self.died: LabelArray = np.empty(0, dtype=np.uint64)
         """uint64, shape (capacity,): the seq at which each slot died, NEVER while it lives."""
+
+    def resume(self, labels: LabelArray, dead: npt.NDArray[np.bool_]) -> None:
+        """Take the labels of a checkpoint.
+
+        Args:
+            labels: uint64, shape (n,), ascending.
+            dead: bool, shape (n,): which of them are dead for every reader.
+        """
+        self.by_slot, self.count = labels, len(labels)
+        self.died = np.where(dead, _BEFORE_ALL, NEVER)
 
     def append(self, labels: LabelArray) -> None:
         """Give the next slots to labels.

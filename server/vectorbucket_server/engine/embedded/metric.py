@@ -42,6 +42,9 @@ class Metric(ABC):
     norms_dtype: type[np.floating[Any]]
     """The type of the squared norms: float32 where scans use them, float64 where scores do."""
 
+    product_weight: float
+    """By how much a distance in hnswlib's unit shrinks when the inner product grows by one."""
+
     @abstractmethod
     def preprocess(self, data: Float32Array) -> Float32Array:
         """Return the rows that graph, column and scans work with.
@@ -60,10 +63,26 @@ class Metric(ABC):
         return norms
 
     @abstractmethod
+    def from_products(
+        self, products: Float32Array, squared_norms: FloatArray, query_squared_norms: FloatArray
+    ) -> Float32Array:
+        """Turn inner products into distances in hnswlib's unit, in place.
+
+        Args:
+            products: float32, shape (q, n), of all queries and all rows; overwritten.
+            squared_norms: ``norms_dtype``, shape (n,), of the rows.
+            query_squared_norms: float, shape (q,).
+
+        Returns:
+            float32, shape (q, n): ``products`` itself.
+        """
+
     def scan(
         self, rows: Float32Array, squared_norms: FloatArray, queries: Float32Array
     ) -> Float32Array:
         """Return approximate distances of all queries to all rows, in hnswlib's unit.
+
+        One product of matrices, at the price of cancellation.
 
         Args:
             rows: float32, shape (n, dimension), preprocessed.
@@ -73,6 +92,8 @@ class Metric(ABC):
         Returns:
             float32, shape (q, n); each within ``scan_error`` of the truth.
         """
+        products: Float32Array = queries @ rows.T
+        return self.from_products(products, squared_norms, np.einsum("ij,ij->i", queries, queries))
 
     @abstractmethod
     def score(
@@ -95,20 +116,20 @@ class Euclidean(Metric):
 
     space = "l2"
     norms_dtype = np.float32
+    product_weight = 2.0
 
     def preprocess(self, data: Float32Array) -> Float32Array:
         """Return the data as they are."""
         return np.ascontiguousarray(data, dtype=np.float32)
 
-    def scan(
-        self, rows: Float32Array, squared_norms: FloatArray, queries: Float32Array
+    def from_products(
+        self, products: Float32Array, squared_norms: FloatArray, query_squared_norms: FloatArray
     ) -> Float32Array:
-        """Return |x|² - 2xq + |q|²: one product of matrices, at the price of cancellation."""
-        squared: Float32Array = queries @ rows.T
-        squared *= -2.0
-        squared += squared_norms
-        squared += np.einsum("ij,ij->i", queries, queries)[:, None]
-        return squared
+        """Return |x|² - 2xq + |q|²."""
+        products *= np.float32(-2)
+        products += squared_norms
+        products += query_squared_norms[:, None].astype(np.float32)
+        return products
 
     def score(
         self,
@@ -119,8 +140,8 @@ class Euclidean(Metric):
         """Return the norms of the differences, in float64."""
         difference = rows.astype(np.float64)
         difference -= queries[:, None, :]
-        result: Float64Array = np.sqrt(np.einsum("qcd,qcd->qc", difference, difference))
-        return result
+        distances = _dots(difference, difference)
+        return np.sqrt(distances, out=distances)
 
 
 class Cosine(Metric):
@@ -128,32 +149,51 @@ class Cosine(Metric):
 
     space = "ip"
     norms_dtype = np.float64
+    product_weight = 1.0
 
     def preprocess(self, data: Float32Array) -> Float32Array:
         """Return the data scaled to unit length."""
-        norms = np.sqrt(np.einsum("ij,ij->i", data, data, dtype=np.float64))
-        return np.ascontiguousarray(data / norms[:, None], dtype=np.float32)
+        wide = data.astype(np.float64, order="C")
+        wide /= np.sqrt(_dots(wide, wide))[:, None]
+        return wide.astype(np.float32)
 
-    def scan(
+    def from_products(
         self,
-        rows: Float32Array,
+        products: Float32Array,
         squared_norms: FloatArray,  # noqa: ARG002 - rows have unit length
-        queries: Float32Array,
+        query_squared_norms: FloatArray,  # noqa: ARG002 - queries too
     ) -> Float32Array:
         """Return one minus the inner product."""
-        product: Float32Array = queries @ rows.T
-        np.subtract(1.0, product, out=product)
-        return product
+        np.subtract(np.float32(1), products, out=products)
+        return products
 
     def score(
         self, rows: Float32Array, squared_norms: FloatArray, queries: Float32Array
     ) -> Float64Array:
         """Return one minus the cosine, normalised again: float32 rows are not quite unit."""
         wanted = queries.astype(np.float64)
-        distances: Float64Array = np.matmul(rows.astype(np.float64), wanted[:, :, None])[:, :, 0]
-        distances /= np.sqrt(squared_norms * np.einsum("qd,qd->q", wanted, wanted)[:, None])
+        distances = _dots(rows.astype(np.float64), wanted[:, None, :])
+        distances /= np.sqrt(squared_norms * _dots(wanted, wanted)[:, None])
         np.subtract(1.0, distances, out=distances)
-        return np.clip(distances, 0.0, 2.0, out=distances)
+        np.maximum(distances, 0.0, out=distances)
+        return np.minimum(distances, 2.0, out=distances)
+
+
+def _dots(left: Float64Array, right: Float64Array) -> Float64Array:
+    """Return the inner product of each row with its fellow, whatever rows stand beside them.
+
+    A product of matrices sums in an order that depends on where a row stands: equal vectors would
+    differ by a rounding error, and not be ranked by key.
+
+    Args:
+        left: float64, shape (..., dimension).
+        right: The same, or what broadcasts to it.
+
+    Returns:
+        float64, shape (...).
+    """
+    result: Float64Array = np.matmul(left[..., None, :], right[..., :, None])[..., 0, 0]
+    return result
 
 
 def scan_error(largest_squared_norm: float, query_squared_norm: float, dimension: int) -> float:

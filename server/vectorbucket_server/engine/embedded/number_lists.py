@@ -53,6 +53,27 @@ class NumberList:
         self._pairs = _empty()
         self._new: list[tuple[float, int]] = []
 
+    @classmethod
+    def of(cls, values: Float64Array, slots: SlotArray) -> NumberList:
+        """Return the list of these pairs: float64 ascending, and uint32 of the same length."""
+        made, none = cls(), _empty()
+        made._pairs = _Pairs(values, slots, none.values, none.slots)
+        return made
+
+    def pairs(self) -> tuple[Float64Array, SlotArray]:
+        """Return what readers see: values (float64, ascending), and the slot of each (uint32)."""
+        seen = self._pairs
+        values = np.concatenate([seen.values, seen.tail_values])
+        slots = np.concatenate([seen.slots, seen.tail_slots])
+        order = np.argsort(values, kind="stable")
+        return values[order], slots[order]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of memory."""
+        seen = self._pairs
+        return (len(seen.values) + len(seen.tail_values)) * (8 + 4)
+
     def add(self, value: float, slot: int) -> None:
         """Add a pair; readers see it after ``publish``."""
         self._new.append((value, slot))
@@ -88,15 +109,18 @@ class NumberList:
             open_high: Whether ``high`` itself is left out.
 
         Returns:
-            uint32, shape (n,).
+            uint32, shape (n,); not to be changed.
         """
         pairs = self._pairs
-        start = np.searchsorted(pairs.values, low, side="right" if open_low else "left")
-        stop = np.searchsorted(pairs.values, high, side="left" if open_high else "right")
+        start = pairs.values.searchsorted(low, side="right" if open_low else "left")
+        stop = pairs.values.searchsorted(high, side="left" if open_high else "right")
         tail = pairs.tail_values
+        if not len(tail):
+            return pairs.slots[start:stop]
         above = tail > low if open_low else tail >= low
         below = tail < high if open_high else tail <= high
-        return np.concatenate([pairs.slots[start:stop], pairs.tail_slots[above & below]])
+        found, new = pairs.slots[start:stop], pairs.tail_slots[above & below]
+        return np.concatenate([found, new]) if len(new) else found
 
     def compared(self, comparison: Comparison, operand: float) -> SlotArray:
         """Return the slots of numbers that compare so with the operand; see ``between``."""

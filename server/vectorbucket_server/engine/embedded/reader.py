@@ -14,7 +14,7 @@ from itertools import islice, repeat
 
 import numpy as np
 
-from vectorbucket_server.engine.embedded.generation import SlotArray, View
+from vectorbucket_server.engine.embedded.rows import SlotArray, View
 from vectorbucket_server.engine.embedded.schema import (
     Family,
     corrupt,
@@ -111,17 +111,14 @@ class Reader:
 
     def hits(self, view: View, ranked: Sequence[Ranked], query: Query) -> list[list[Hit]]:
         """Return hits for ranked slots."""
-        slots = np.concatenate([answer.slots for answer in ranked])
-        keys = iter(view.keys.at(slots))
+        if len(ranked) == 1:
+            slots, distances = ranked[0]
+        else:
+            slots = np.concatenate([answer.slots for answer in ranked])
+            distances = np.concatenate([answer.distances for answer in ranked])
         metadata = self._metadata(view, slots) if query.return_metadata else repeat(None)
-        return [
-            # The distances come first: they end each query's share of the other two.
-            [
-                Hit(key, distance, found)
-                for distance, key, found in zip(distances, keys, metadata, strict=False)
-            ]
-            for distances in (answer.distances.tolist() for answer in ranked)
-        ]
+        hits = map(Hit, view.keys.at(slots), distances.tolist(), metadata)
+        return [list(islice(hits, len(answer.slots))) for answer in ranked]
 
     def _metadata(self, view: View, slots: SlotArray) -> Iterator[Metadata]:
         """Yield the metadata of slots; a row that several queries found is read once."""

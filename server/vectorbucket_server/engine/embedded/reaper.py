@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from vectorbucket_server.engine.base import Observer
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
 from vectorbucket_server.engine.embedded.schema import (
     Family,
+    checkpoints_key,
     drop_key,
     index_range,
     state_key,
@@ -130,8 +132,13 @@ class Reaper:
         for family in (Family.VECTORS, Family.ROWS, Family.DATA, Family.CHANGES):
             batch.delete_range(family, start, stop)
         batch.delete(Family.CATALOG, state_key(index_id))
+        batch.delete(Family.CATALOG, checkpoints_key(index_id))
         self._store.write(batch)
-        shutil.rmtree(self._generations / str(index_id), ignore_errors=True)
+        directory = self._generations / str(index_id)
+        while directory.exists():
+            # The indexer may be removing a generation that it was building, at the same time.
+            with suppress(FileNotFoundError):
+                shutil.rmtree(directory)
         batch = self._store.batch()
         batch.delete(Family.CATALOG, drop_key(index_id))
         self._store.write(batch)

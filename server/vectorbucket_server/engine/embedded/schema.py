@@ -58,6 +58,7 @@ BUCKET_PREFIX = b"b/"
 INDEX_PREFIX = b"i/"
 DROP_PREFIX = b"d/"
 STATE_PREFIX = b"s/"
+CHECKPOINTS_PREFIX = b"c/"
 
 _U64 = struct.Struct(">Q")
 _PAIR = struct.Struct(">QQ")
@@ -109,6 +110,11 @@ def drop_key(index_id: int) -> bytes:
 def state_key(index_id: int) -> bytes:
     """Return the catalogue key of an index's state."""
     return STATE_PREFIX + _U64.pack(index_id)
+
+
+def checkpoints_key(index_id: int) -> bytes:
+    """Return the catalogue key of an index's checkpoints."""
+    return CHECKPOINTS_PREFIX + _U64.pack(index_id)
 
 
 def dropped_index_id(key: bytes) -> int:
@@ -170,6 +176,49 @@ def decode_state(key: bytes, value: bytes) -> IndexState:
     if len(value) != _STATE.size:
         raise corrupt(Family.CATALOG, key, f"a state has {len(value)} bytes, not {_STATE.size}")
     return IndexState(*_STATE.unpack(value))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFile:
+    """A file of a checkpoint, as it must be found."""
+
+    size_bytes: int
+    """Of the file; of a file that later rows go on with, the bytes up to them."""
+    crc32: int
+    """Of those bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A graph and its rows on disk, and what must be true of them to be believed."""
+
+    generation: int
+    """The number of the generation, and the name of its directory."""
+    name: str
+    """Of the checkpoint's directory in the generation's."""
+    seq: int
+    """The last change that it contains."""
+    next_label: int
+    """Labels below it are in it, unless they were dead."""
+    count: int
+    """Slots."""
+    graphed: int
+    """Slots below it are in the graph, or were dead before their turn."""
+    dimension: int
+    metric: DistanceMetric
+    m: int
+    files: dict[str, CheckpointFile]
+    """By path in the generation's directory."""
+
+
+def encode_checkpoints(checkpoints: Sequence[Checkpoint]) -> bytes:
+    """Return the catalogue record of an index's checkpoints, the newest first: JSON."""
+    return msgspec.json.encode(checkpoints)
+
+
+def decode_checkpoints(key: bytes, value: bytes) -> list[Checkpoint]:
+    """Return the checkpoints of an index, the newest first."""
+    return _decode_catalogue(key, value, list[Checkpoint])
 
 
 # --- Vectors, rows, data ------------------------------------------------------------------------

@@ -2,13 +2,13 @@
 
 Every way ends the same: candidates are checked against one view, scored again by ``Metric.score``
 from the column, and ranked. Whatever the plan guessed, the answer holds ``top_k`` slots if so many
-take part: a search that found too few is widened, then replaced by an exact scan.
+take part: a search that found too few is widened, or completed by an exact scan.
 
 Rules of this file:
 
 - Slots and distances only: no keys, metadata or records.
-- The bitmaps are read after the view was taken, so that they hold every slot of it.
-- Arrays stay bounded: scans go in blocks.
+- The lists of metadata are read after the view was taken, so that they hold every slot of it.
+- Arrays stay bounded: scoring goes in blocks.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
-from itertools import islice, repeat
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pyroaring import BitMap
 
 from vectorbucket_server.engine.base import Deadline
-from vectorbucket_server.engine.embedded.generation import Found, Generation, SlotArray, View
-from vectorbucket_server.engine.embedded.metric import Float64Array, scan_error
+from vectorbucket_server.engine.embedded.generation import Found, Generation
+from vectorbucket_server.engine.embedded.matches import Matches
+from vectorbucket_server.engine.embedded.metric import Float64Array
 from vectorbucket_server.engine.embedded.planner import (
     ExactScan,
     GraphSearch,
@@ -32,23 +32,32 @@ from vectorbucket_server.engine.embedded.planner import (
     Plan,
     Statistics,
     choose,
+    go_on,
+    is_sure,
 )
+from vectorbucket_server.engine.embedded.rows import SlotArray, View
+from vectorbucket_server.engine.embedded.scan import Scan, live
 from vectorbucket_server.filters.expression import Expression
 from vectorbucket_server.model import Float32Array
 
 _BLOCK_FLOATS = 1 << 22
-"""Floats that one block of a scan or of scoring may hold: 16 MB."""
+"""Floats that one block of scoring may hold: 16 MB."""
 
 _SPARE = 8
 """Candidates kept beyond top_k before the exact scoring: float32 distances can swap near
 neighbours."""
 
-_WIDEN = 4
-"""How much broader a search gets that found too few."""
+_SORTED_MAX = 128
+"""Scores that are quicker to sort than to look through for the least first."""
+
+_TOGETHER = 64
+"""Queries whose candidates are scored together, if they have not too many."""
+
+_WIDE_MAX = 3
+"""Where one of them has more than so many times what they have on average, each is by itself."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ranked:
+class Ranked(NamedTuple):
     """The answer to one query: slots by ascending distance, those of equal distance by key."""
 
     slots: SlotArray
@@ -69,41 +78,34 @@ class Search:
     ef_search: int
     threads: int
     deadline: Deadline
-    _evaluated: tuple[View, BitMap] | None = None
+    _evaluated: tuple[View, Matches] | None = None
     """The last view that the filter was evaluated for, and what matched."""
 
     def run(self) -> tuple[Plan, View, list[Ranked]]:
         """Return the plan that was chosen, the view that the answer is true in, and the answer."""
         view = self.generation.view
-        plan = self._plan(view)
-        if not isinstance(plan, ExactScan):
-            answer = self._graph(plan)
-            if answer is not None:
-                return plan, *answer
-            self.deadline.check()
-            view = self.generation.view
-        slots = self._taking_part(view, 0)
-        return plan, view, self._rank_each(view, self._scan(view, slots))
+        plan = choose(self._statistics(view), self.top_k, self.ef_search)
+        if isinstance(plan, ExactScan):
+            slots = self._taking_part(view, 0)
+            return plan, view, self._rank_each(view, self._scan(view, slots, self.queries))
+        return plan, *self._graph(plan)
 
-    def _plan(self, view: View) -> Plan:
+    def _statistics(self, view: View) -> Statistics:
         generation = self.generation
-        return choose(
-            Statistics(
-                live=generation.live_count,
-                graph_rows=generation.graphed if generation.has_graph else 0,
-                matching=None if self.filter is None else len(self._matching(view)),
-                dimension=self.queries.shape[1],
-            ),
-            self.top_k,
-            self.ef_search,
+        return Statistics(
+            live=generation.live_count,
+            graph_rows=generation.graphed if generation.has_graph else 0,
+            matching=None if self.filter is None else len(self._matching(view)),
+            dimension=self.queries.shape[1],
+            queries=len(self.queries),
         )
 
-    def _matching(self, view: View) -> BitMap:
+    def _matching(self, view: View) -> Matches:
         """Return what matches the filter in this view; evaluated once a view."""
         if self._evaluated is None or self._evaluated[0] is not view:
             assert self.filter is not None  # noqa: S101 - callers ask only then
-            bitmap = self.generation.metadata_index.matching(self.filter, view.count)
-            self._evaluated = (view, bitmap)
+            matches = self.generation.metadata_index.matching(self.filter, view.count)
+            self._evaluated = (view, matches)
         return self._evaluated[1]
 
     # --- Exact scans ------------------------------------------------------------------------------
@@ -114,134 +116,193 @@ class Search:
             return _NO_SLOTS
         if self.filter is None:
             return view.live_range(start, view.count)
-        matching = np.frombuffer(self._matching(view).to_array(), dtype=np.uint32)
-        slots = matching[np.searchsorted(matching, start) : np.searchsorted(matching, view.count)]
-        return slots[view.live(slots)].astype(np.intp)
+        slots = self._matching(view).slots()
+        return live(view, slots[np.searchsorted(slots, start) :] if start else slots)
 
-    def _scan(self, view: View, slots: SlotArray) -> Iterator[SlotArray]:
+    def _scan(self, view: View, slots: SlotArray, queries: Float32Array) -> Iterator[SlotArray]:
         """Yield for each query the slots among these that can be its nearest."""
-        if len(slots) <= self.top_k:
-            yield from repeat(slots, len(self.queries))
-            return
-        error = scan_error(
-            float(view.squared_norms[slots].max()),
-            float(np.einsum("ij,ij->i", self.queries, self.queries).max()),
-            self.queries.shape[1],
-        )
-        if not np.isfinite(error):
-            yield from repeat(slots, len(self.queries))
-            return
-        per_block = max(1, _BLOCK_FLOATS // len(slots))
-        for first in range(0, len(self.queries), per_block):
-            block = self.queries[first : first + per_block]
-            for row in self._distances(view, slots, block):
-                yield slots[_near(row, self.top_k, error)]
-
-    def _distances(self, view: View, slots: SlotArray, queries: Float32Array) -> Float32Array:
-        """Return approximate distances, float32 of shape (q, n), of queries to slots."""
-        metric = self.generation.metric
-        first, last = int(slots[0]), int(slots[-1]) + 1
-        if last - first == len(slots):
-            return metric.scan(view.rows[first:last], view.squared_norms[first:last], queries)
-        result = np.empty((len(queries), len(slots)), dtype=np.float32)
-        rows_per_block = max(1, _BLOCK_FLOATS // self.queries.shape[1])
-        for start in range(0, len(slots), rows_per_block):
-            part = slots[start : start + rows_per_block]
-            result[:, start : start + len(part)] = metric.scan(
-                view.rows[part], view.squared_norms[part], queries
-            )
-        return result
+        scan = Scan(self.generation.metric, view, slots, self.top_k, self.threads, self.deadline)
+        return scan.candidates(queries)
 
     # --- Graph searches ---------------------------------------------------------------------------
 
-    def _graph(self, plan: GraphSearch | OverfetchedSearch) -> tuple[View, list[Ranked]] | None:
-        """Search the graph, wider until top_k take part; None when an exact scan is due."""
+    def _graph(self, plan: GraphSearch | OverfetchedSearch) -> tuple[View, list[Ranked]]:
+        """Search the graph; where that finds too few, search wider or scan what takes part."""
         breadth = plan.breadth
         while True:
             self.deadline.check()
             found = self.generation.search(self.queries, breadth, self.threads)
             view = found.view
-            pending = self._taking_part(view, found.graphed)
             alive = view.live(found.slots)
-            if self.filter is None and not len(pending) and alive.all():
-                # The steady state of an unfiltered index: nothing to choose among, one matrix.
-                if found.slots.shape[1] >= self.top_k:
-                    return view, self._rank(view, found.slots[:, : self.top_k + _SPARE])
-            else:
-                kept = self._keep(found, alive)
-                if min(map(len, kept)) >= self.top_k:
-                    both = zip(kept, self._scan(view, pending), strict=True)
-                    return view, self._rank_each(view, map(np.concatenate, both))
-            if found.slots.shape[1] < breadth or breadth >= found.graphed // _WIDEN:
-                return None
-            breadth *= _WIDEN
-
-    def _keep(self, found: Found, alive: npt.NDArray[np.bool_]) -> list[SlotArray]:
-        """Return for each query the found slots that are live and match, nearest first."""
-        wanted = self.top_k + _SPARE
-        if self.filter is None:
-            return [row[keep][:wanted] for row, keep in zip(found.slots, alive, strict=True)]
-        matching = self._matching(found.view)
-        return [
-            np.array(
-                list(islice((slot for slot in row[keep].tolist() if slot in matching), wanted)),
-                dtype=np.intp,
+            pending = self._taking_part(view, found.graphed)
+            steady = (
+                self.filter is None and not len(pending) and np.count_nonzero(alive) == alive.size
             )
-            for row, keep in zip(found.slots, alive, strict=True)
+            if steady and found.slots.shape[1] >= self.top_k:
+                # Nothing to choose among: one matrix.
+                return view, self._rank(view, found.slots[:, : self.top_k + _SPARE])
+            keep = alive if self.filter is None else alive & self._matching(view).hold(found.slots)
+            short = self._short(keep)
+            wider = None
+            if len(short) and keep.shape[1] == breadth:
+                wider = go_on(
+                    self._statistics(view),
+                    self.top_k,
+                    self.ef_search,
+                    breadth=breadth,
+                    kept=int(keep[short].sum(axis=1).min()),
+                )
+            if wider is None:
+                return view, self._rank_each(view, self._completed(found, keep, pending, short))
+            breadth = wider
+
+    def _short(self, keep: npt.NDArray[np.bool_]) -> SlotArray:
+        """Return the queries for which a search found too few that take part.
+
+        Args:
+            keep: bool, shape (q, breadth): which of the slots found take part, nearest first.
+        """
+        breadth = keep.shape[1]
+        if breadth < self.top_k:
+            return np.arange(len(keep))
+        kept = keep.cumsum(axis=1)
+        if self.filter is None:
+            return np.flatnonzero(kept[:, -1] < self.top_k)
+        last = (kept < self.top_k).sum(axis=1) + 1
+        sure = [
+            is_sure(self.top_k, self.ef_search, breadth=breadth, last=one) for one in last.tolist()
         ]
+        return np.flatnonzero(np.logical_not(sure))
+
+    def _completed(
+        self,
+        found: Found,
+        keep: npt.NDArray[np.bool_],
+        pending: SlotArray,
+        short: SlotArray,
+    ) -> Iterator[SlotArray]:
+        """Yield the candidates of each query: found and pending ones; of all, where it is short."""
+        enough = np.ones(len(keep), dtype=np.bool_)
+        enough[short] = False
+        beside = self._scan(found.view, pending, self.queries[enough])
+        whole: Iterator[SlotArray] = iter(())
+        if len(short):
+            slots = self._taking_part(found.view, 0)
+            whole = self._scan(found.view, slots, self.queries[short])
+        for row, kept, is_enough in zip(found.slots, keep, enough.tolist(), strict=True):
+            if is_enough:
+                near = row[kept][: self.top_k + _SPARE]
+                yield np.concatenate([near, next(beside)]) if len(pending) else near
+            else:
+                yield next(whole)
 
     # --- Ranking ----------------------------------------------------------------------------------
 
-    def _rank(self, view: View, slots: SlotArray) -> list[Ranked]:
+    def _rank(
+        self, view: View, slots: SlotArray, first: int = 0, counts: SlotArray | None = None
+    ) -> list[Ranked]:
         """Score a few candidates of each query and return the nearest, all queries at once.
 
         Args:
             view: Whose slots they are.
             slots: intp, shape (q, c): candidates of each query, ``top_k`` or a few more.
+            first: The query of the first row.
+            counts: intp, shape (q,): how many of them are candidates; all where it is missing.
         """
+        if len(self.queries) == 1:
+            return [self._nearest(view, slots[0], self.queries)]
         ranked: list[Ranked] = []
-        per_block = max(1, _BLOCK_FLOATS // (slots.shape[1] * self.queries.shape[1]))
-        for first in range(0, len(slots), per_block):
+        width = slots.shape[1]
+        per_block = max(1, _BLOCK_FLOATS // (width * self.queries.shape[1]))
+        for start in range(0, len(slots), per_block):
             self.deadline.check()
-            block, queries = (
-                slots[first : first + per_block],
-                self.queries[first : first + per_block],
-            )
-            scores = self.generation.metric.score(
-                view.rows[block], view.squared_norms[block], queries
-            )
+            block = slots[start : start + per_block]
+            queries = self.queries[first + start : first + start + len(block)]
+            scores = self._scores(view, block, queries)
+            stops = [width] * len(block)
+            if counts is not None:
+                some = counts[start : start + per_block]
+                scores[np.arange(width) >= some[:, None]] = np.inf
+                stops = some.tolist()
             order = scores.argsort(axis=1)
             each = np.arange(len(scores))[:, None]
             block, scores = block[each, order], scores[each, order]
-            tied = (scores[:, 1:] == scores[:, :-1]).any(axis=1)
-            if tied.any():
-                ranked.extend(map(self._cut, repeat(view), block, scores))
+            tied = (scores[:, 1:] == scores[:, :-1]) & (scores[:, 1:] < np.inf)
+            if np.count_nonzero(tied):
+                for row, score, stop in zip(block, scores, stops, strict=True):
+                    ranked.append(self._cut(view, row[:stop], score[:stop]))
                 continue
-            cut = slice(self.top_k)
-            ranked.extend(map(Ranked, block[:, cut], scores[:, cut]))
+            cuts = [min(stop, self.top_k) for stop in stops]
+            for row, score, cut in zip(block, scores, cuts, strict=True):
+                ranked.append(Ranked(row[:cut], score[:cut]))
         return ranked
 
     def _rank_each(self, view: View, candidates: Iterable[SlotArray]) -> list[Ranked]:
         """Score the candidates of each query, however many, and return the nearest."""
-        ranked = []
-        for query, slots in zip(self.queries, candidates, strict=True):
-            self.deadline.check()
-            ranked.append(self._cut(view, slots, self._scores(view, slots, query)))
+        if len(self.queries) == 1:
+            (slots,) = candidates
+            return [self._nearest(view, slots, self.queries)]
+        ranked: list[Ranked] = []
+        some: list[SlotArray] = []
+        room = _BLOCK_FLOATS // self.queries.shape[1]
+        for slots in candidates:
+            some.append(slots)
+            if len(some) == _TOGETHER or sum(map(len, some)) >= room:
+                ranked.extend(self._rank_some(view, len(ranked), some))
+                some = []
+        if some:
+            ranked.extend(self._rank_some(view, len(ranked), some))
         return ranked
 
-    def _scores(self, view: View, slots: SlotArray, query: Float32Array) -> Float64Array:
-        """Return exact distances, float64 of shape (c,), of one query to slots, in blocks."""
-        result = np.empty(len(slots), dtype=np.float64)
-        step = max(1, _BLOCK_FLOATS // len(query))
-        for start in range(0, len(slots), step):
-            part = slots[None, start : start + step]
-            result[start : start + step] = self.generation.metric.score(
-                view.rows[part], view.squared_norms[part], query[None, :]
-            )[0]
-        return result
+    def _rank_some(self, view: View, first: int, some: list[SlotArray]) -> list[Ranked]:
+        """Rank the candidates of the queries from ``first`` on, together where they are alike."""
+        counts = np.array([len(slots) for slots in some])
+        if len(some) > 1 and 0 < counts.max() <= _WIDE_MAX * counts.mean():
+            padded = np.zeros((len(some), counts.max()), dtype=np.intp)
+            padded[np.arange(padded.shape[1]) < counts[:, None]] = np.concatenate(some)
+            return self._rank(view, padded, first, counts)
+        ranked = []
+        for number, slots in enumerate(some, first):
+            ranked.append(self._nearest(view, slots, self.queries[number : number + 1]))
+        return ranked
+
+    def _nearest(self, view: View, slots: SlotArray, query: Float32Array) -> Ranked:
+        """Score the candidates of one query, in blocks, and return the nearest.
+
+        Args:
+            view: Whose slots they are.
+            slots: intp, shape (c,).
+            query: float32, shape (1, dimension).
+        """
+        self.deadline.check()
+        step = max(1, _BLOCK_FLOATS // query.shape[1])
+        if len(slots) <= step:
+            return self._cut(view, slots, self._scores(view, slots[None], query)[0])
+        parts = np.split(slots, range(step, len(slots), step))
+        scores = [self._scores(view, part[None], query)[0] for part in parts]
+        return self._cut(view, slots, np.concatenate(scores))
+
+    def _scores(self, view: View, slots: SlotArray, queries: Float32Array) -> Float64Array:
+        """Return exact distances: slots intp of shape (q, c), float64 of the same shape."""
+        rows, norms = view.rows.take(slots, axis=0), view.squared_norms.take(slots)
+        return self.generation.metric.score(rows, norms, queries)
 
     def _cut(self, view: View, slots: SlotArray, scores: Float64Array) -> Ranked:
         """Return the ``top_k`` nearest of a query's candidates, those of equal distance by key."""
+        top_k = self.top_k
+        # One more than wanted: it might be as near as the last.
+        if len(slots) <= max(_SORTED_MAX, top_k + 1):
+            order = scores.argsort()[: top_k + 1]
+        else:
+            order = scores.argpartition(top_k)[: top_k + 1]
+            order = order.take(scores.take(order).argsort())
+        nearest = scores.take(order)
+        if np.count_nonzero(nearest[1:] == nearest[:-1]):
+            return self._cut_tied(view, slots, scores)
+        return Ranked(slots.take(order[:top_k]), nearest[:top_k])
+
+    def _cut_tied(self, view: View, slots: SlotArray, scores: Float64Array) -> Ranked:
+        """Do as ``_cut`` where some distances are equal."""
         top_k = self.top_k
         if len(slots) > top_k:
             last = np.partition(scores, top_k - 1)[top_k - 1]
@@ -252,25 +313,9 @@ class Search:
                 equal = equal[nsmallest(missing, range(len(keys)), key=keys.__getitem__)]
             chosen = np.concatenate([nearer, equal])
             slots, scores = slots[chosen], scores[chosen]
-        order = np.argsort(scores, kind="stable")
-        slots, scores = slots[order], scores[order]
-        if (scores[1:] == scores[:-1]).any():
-            keys = [key.encode() for key in view.keys.at(slots)]
-            by_key = sorted(range(len(keys)), key=lambda place: (scores[place], keys[place]))
-            slots, scores = slots[by_key], scores[by_key]
-        return Ranked(slots, scores)
+        keys = [key.encode() for key in view.keys.at(slots)]
+        order = sorted(range(len(keys)), key=lambda place: (scores[place], keys[place]))
+        return Ranked(slots[order], scores[order])
 
 
 _NO_SLOTS: SlotArray = np.empty(0, dtype=np.intp)
-
-
-def _near(approximate: Float32Array, k: int, error: float) -> npt.NDArray[np.intp]:
-    """Return the positions that can be among the k nearest, given how wrong each distance can be.
-
-    Args:
-        approximate: float32, shape (n,), n > k.
-        k: How many are wanted.
-        error: The largest difference of an approximate distance from the true one.
-    """
-    limit = np.partition(approximate, k - 1)[k - 1] + 2.0 * error
-    return np.flatnonzero(approximate <= limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from vectorbucket.errors import (
     ServiceUnavailable,
 )
 from vectorbucket_server.engine.base import Capabilities
+from vectorbucket_server.engine.embedded.catalog import Catalog
 from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
 from vectorbucket_server.engine.embedded.schema import (
     FORMAT_KEY,
@@ -43,12 +45,14 @@ from vectorbucket_server.engine.embedded.schema import (
     encode_number,
     index_range,
 )
-from vectorbucket_server.model import DistanceMetric, Query
+from vectorbucket_server.model import DistanceMetric, GraphOptions, Query
+
+BACKGROUND = {"indexer", "reaper", "saver"}
 
 
 def threads_of_engines() -> list[threading.Thread]:
     """Return the background threads of all engines."""
-    return [one for one in threading.enumerate() if one.name in {"indexer", "reaper"}]
+    return [one for one in threading.enumerate() if one.name in BACKGROUND]
 
 
 def test_engine_says_what_it_can() -> None:
@@ -97,28 +101,93 @@ def test_engine_can_be_closed_twice_and_leaves_no_threads(tmp_path: Path) -> Non
     before = threads_of_engines()
     engine = EmbeddedEngine(make_options(tmp_path))
     engine.open()
-    assert len(threads_of_engines()) == len(before) + 2
+    assert len(threads_of_engines()) == len(before) + len(BACKGROUND)
     engine.close()
     engine.close()
     assert threads_of_engines() == before
 
 
-def test_closing_lets_go_of_every_index(engine: EmbeddedEngine, tmp_path: Path) -> None:
+def test_closing_lets_go_of_every_index(engine: EmbeddedEngine) -> None:
     for name in ("a", "b"):
         engine.put_vectors(put_index(engine, name), numbered(5)[0])
+    rooms = engine._rooms()
+    assert all(room.generation for room in rooms)
     engine.close()
-    assert not list((tmp_path / "data" / "generations").glob("*/*"))
+    assert [room.generation for room in rooms] == [None, None]
+    assert engine._budget.taken_bytes == 0
 
 
-def test_generations_of_an_earlier_process_are_thrown_away(tmp_path: Path) -> None:
+def generations_of(folder: Path) -> Path:
+    """Return where the generations of an engine are."""
+    return folder / "data" / "generations"
+
+
+def test_generations_that_no_checkpoint_needs_are_removed_when_their_index_is_loaded(
+    tmp_path: Path,
+) -> None:
     with opened_engine(tmp_path) as engine:
         index = put_index(engine)
         engine.put_vectors(index, numbered(3)[0])
-    left = tmp_path / "data" / "generations" / str(index.index_id) / "1"
-    left.mkdir(parents=True)
+    left = generations_of(tmp_path) / str(index.index_id) / "7"
+    left.mkdir()
     (left / "column.f32").write_bytes(b"of a process that was killed")
     with opened_engine(tmp_path) as engine:
         assert nearest_keys(engine, index) == ["k0", "k1", "k2"]
+        assert not left.exists()
+
+
+def test_generations_of_indexes_that_the_catalogue_does_not_know_are_removed_at_open(
+    tmp_path: Path,
+) -> None:
+    with opened_engine(tmp_path) as engine:
+        index = put_index(engine)
+        engine.put_vectors(index, numbered(3)[0])
+    known = generations_of(tmp_path) / str(index.index_id)
+    for stranger in (str(index.index_id + 1), "99", "of nobody"):
+        (generations_of(tmp_path) / stranger / "1").mkdir(parents=True)
+    with opened_engine(tmp_path) as engine:
+        assert list(generations_of(tmp_path).iterdir()) == [known]
+        # As a store would that was restored from an older copy.
+        again = put_index(engine, "again")
+        engine.put_vectors(again, numbered(2)[0])
+        assert nearest_keys(engine, again) == ["k0", "k1"]
+
+
+def test_generations_of_a_drop_under_way_are_left_to_the_reaper(tmp_path: Path) -> None:
+    with opened_engine(tmp_path) as engine:
+        index = put_index(engine)
+    (generations_of(tmp_path) / str(index.index_id) / "1").mkdir(parents=True, exist_ok=True)
+    with opened_store(tmp_path) as store:
+        Catalog(store).drop_index(index)
+    with opened_engine(tmp_path) as engine:
+        eventually(lambda: not engine._catalog.drops(), "the drop is finished")
+        assert not list(generations_of(tmp_path).iterdir())
+
+
+def test_graph_that_was_saved_at_the_end_is_there_at_the_start(tmp_path: Path) -> None:
+    notes = Notes()
+    with opened_engine(tmp_path, graph_rows_min=1) as engine:
+        index = put_index(engine)
+        engine.put_vectors(index, numbered(300)[0])
+        wait_until_indexed(engine, index)
+        before = nearest_keys(engine, index)
+    with opened_engine(tmp_path, notes, graph_rows_min=1) as engine:
+        assert nearest_keys(engine, index) == before
+        assert engine.index_statistics(index).pending_vector_count == 0
+    assert notes.turns == []
+    assert notes.failures == []
+
+
+def test_graph_of_an_index_is_the_same_whatever_the_engine_is_told_later(tmp_path: Path) -> None:
+    with opened_engine(tmp_path, m=5, ef_construction=30) as engine:
+        index = put_index(engine)
+        named = replace(make_index(name="named"), graph=GraphOptions(m=9, ef_search=11))
+        other = engine.put_index(named, indexes_max=MANY)
+    with opened_engine(tmp_path, m=7, ef_construction=70) as engine:
+        assert engine.get_index(BUCKET.name, "vectors") == index
+        assert index.graph == GraphOptions(m=5, ef_construction=30)
+        assert engine.get_index(BUCKET.name, "named") == other
+        assert other.graph == GraphOptions(m=9, ef_construction=30, ef_search=11)
 
 
 def test_data_directory_is_made_with_its_parents(tmp_path: Path) -> None:

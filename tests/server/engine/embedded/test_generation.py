@@ -6,6 +6,8 @@ indexer's turns are taken by hand, and in threads where the race itself is under
 
 from __future__ import annotations
 
+import re
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +34,7 @@ def fixture_life(tmp_path: Path) -> Iterator[Life]:
     """Yield an empty generation that gets a graph with its first vector."""
     life = Life(tmp_path)
     yield life
-    life.generation.discard()
+    life.generation.close()
 
 
 def found_by(generation: Generation, breadth: int = 10_000) -> Found:
@@ -138,7 +140,7 @@ def test_rows_are_preprocessed_by_the_metric(tmp_path: Path) -> None:
     life.put(["a"], np.array([[3, 0, 4, 0]], np.float32))
     np.testing.assert_allclose(life.generation.view.rows[0], [0.6, 0, 0.8, 0], rtol=1e-6)
     assert life.generation.view.largest_squared_norm == pytest.approx(1)
-    life.generation.discard()
+    life.generation.close()
 
 
 def wishes(generation: Generation) -> tuple[bool, int, bool]:
@@ -156,7 +158,7 @@ def test_small_index_wants_no_graph_and_nothing_is_pending(tmp_path: Path) -> No
     assert wishes(generation) == (False, 0, False)
     life.put(names(1, 9))
     assert wishes(generation) == (True, 10, True)
-    generation.discard()
+    generation.close()
 
 
 def test_index_that_shrank_keeps_its_graph(tmp_path: Path) -> None:
@@ -167,7 +169,7 @@ def test_index_that_shrank_keeps_its_graph(tmp_path: Path) -> None:
     assert life.generation.wants_graph
     life.put(names(3, 20))
     assert life.generation.pending_slots == 3
-    life.generation.discard()
+    life.generation.close()
 
 
 def test_what_is_pending_is_a_range_that_turns_eat_from_its_start(life: Life) -> None:
@@ -305,7 +307,7 @@ def test_search_asks_for_less_where_the_graph_cannot_find_enough(
     assert found_by(life.generation, 100).slots.shape == (1, 0)
 
 
-def test_turn_that_fails_changes_nothing_that_shows_and_can_be_repeated(
+def test_turn_that_fails_half_way_loses_nothing_and_can_be_repeated(
     life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     life.put(names(10))
@@ -319,7 +321,7 @@ def test_turn_that_fails_changes_nothing_that_shows_and_can_be_repeated(
     monkeypatch.setattr(Graph, "add", fail_halfway)
     with pytest.raises(RuntimeError):
         life.generation.turn(4, 1)
-    assert (life.generation.graphed, life.generation.pending_slots) == (4, 6)
+    assert (life.generation.graphed, life.generation.pending_slots) == (0, 10), "begun anew"
     monkeypatch.setattr(Graph, "add", add)
     life.delete(["k0005"])
     life.index_all()
@@ -341,22 +343,23 @@ def test_every_file_of_a_generation_is_in_the_format_page(life: Life) -> None:
     life.put(["a"])
     files = sorted(path.name for path in life.generation.directory.iterdir())
     page = (ROOT / "server" / "FORMAT.md").read_text(encoding="utf-8")
-    assert files == ["column.f32", "keys"]
+    assert files == ["codes.i8", "column.f32", "keys"]
     for name in files:
-        assert f"<index_id>/<generation>/{name}" in page
-        assert f"`{name}` holds" in page
+        assert re.search(rf"^ +{name} ", page, re.MULTILINE), "the drawing shows it"
+        assert re.search(rf"^`{name}`: ", page, re.MULTILINE), "and it is described"
 
 
-def test_discarded_generation_leaves_no_file_and_its_views_to_their_readers(tmp_path: Path) -> None:
+def test_closed_generation_leaves_its_files_and_its_views_to_their_readers(tmp_path: Path) -> None:
     life = Life(tmp_path, graph_rows_min=NEVER)
     rows = draw_noise(3, 4, seed=1)
     life.put(["a", "b", "c"], rows)
     view = life.generation.view
-    life.generation.discard()
-    assert not (tmp_path / "generation").exists()
+    life.generation.close()
+    assert len(list((tmp_path / "generation").iterdir())) == 3
+    shutil.rmtree(tmp_path / "generation")
     assert keys_of(view) == ["a", "b", "c"]
     assert view.rows[:3].tobytes() == rows.tobytes()
-    life.generation.discard()
+    life.generation.close()
 
 
 def test_full_disk_leaves_the_generation_as_it_was(life: Life) -> None:

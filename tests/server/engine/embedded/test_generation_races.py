@@ -30,7 +30,7 @@ def fixture_life(tmp_path: Path) -> Iterator[Life]:
     """Yield an empty generation that gets a graph with its first vector."""
     life = Life(tmp_path)
     yield life
-    life.generation.discard()
+    life.generation.close()
 
 
 def found_by(generation: Generation, breadth: int = 10_000) -> Found:

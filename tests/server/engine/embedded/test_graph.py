@@ -1,13 +1,17 @@
-"""The graph finds neighbours, grows, hides what is dead, and says when it cannot find enough."""
+"""The graph finds neighbours, grows, hides the dead, says when it finds too few, and is saved."""
 
 from __future__ import annotations
+
+import errno
+from pathlib import Path
 
 import hnswlib
 import numpy as np
 import pytest
 
 from oracles import draw_mixture, draw_noise, exact_neighbours
-from vectorbucket_server.engine.embedded.graph import Graph, SlotArray
+from rooms import files_no_longer_than
+from vectorbucket_server.engine.embedded.graph import Graph, SlotArray, graph_bytes
 from vectorbucket_server.model import DistanceMetric, Float32Array
 
 
@@ -241,3 +245,84 @@ def test_threads_change_nothing_about_a_search() -> None:
     found = graph.search(queries, 30, threads=2)
     assert found is not None
     assert found[0].tolist() == found_slots(graph, queries, 30)
+
+
+# --- Files and sizes ------------------------------------------------------------------------------
+
+
+def loaded(
+    path: Path, dimension: int, *, space: str = "l2", capacity: int = 500, marked: int = 0
+) -> Graph:
+    """Return the graph of a file."""
+    return Graph.load(
+        path, space=space, dimension=dimension, m=16, capacity=capacity, marked=marked
+    )
+
+
+@pytest.mark.parametrize("space", ["l2", "ip"])
+def test_loaded_graph_finds_what_the_saved_one_found(tmp_path: Path, space: str) -> None:
+    rows, queries = draw_noise(500, 16, seed=1), draw_noise(50, 16, seed=2)
+    graph = filled(rows, space=space)
+    for slot in range(0, 500, 5):
+        graph.mark_dead(slot)
+    graph.save(tmp_path / "graph")
+    again = loaded(tmp_path / "graph", 16, space=space, marked=100)
+    assert (again.size, again.live) == (500, 400)
+    assert again.size_bytes == graph.size_bytes
+    for k in (1, 40):
+        assert found_slots(again, queries, k) == found_slots(graph, queries, k)
+
+
+def test_loaded_graph_is_gone_on_with(tmp_path: Path) -> None:
+    rows = draw_mixture(900, 8, seed=1)
+    filled(rows[:300]).save(tmp_path / "graph")
+    again = loaded(tmp_path / "graph", 8, capacity=301)
+    again.mark_dead(7)
+    again.add(rows[300:], slots_of(600, 300), threads=1)
+    assert (again.size, again.live) == (900, 899)
+    nearest = [slots[0] for slots in found_slots(again, rows, 64)]
+    assert np.mean(np.array(nearest) == np.arange(900)) >= 0.99
+    assert nearest[7] != 7
+
+
+def test_graph_of_nothing_is_saved_and_loaded(tmp_path: Path) -> None:
+    make_graph(4).save(tmp_path / "graph")
+    again = loaded(tmp_path / "graph", 4)
+    assert (again.size, again.live) == (0, 0)
+    again.add(draw_noise(3, 4, seed=1), slots_of(3), threads=1)
+    assert len(found_slots(again, draw_noise(1, 4, seed=1), 3)[0]) == 3
+
+
+def test_file_that_is_cut_short_by_a_full_disk_is_an_error(tmp_path: Path) -> None:
+    graph = filled(draw_noise(500, 16, seed=1))
+    with (
+        files_no_longer_than(20_000),
+        pytest.raises(OSError, match="graph has 20000 bytes") as told,
+    ):
+        graph.save(tmp_path / "graph")
+    assert told.value.errno == errno.ENOSPC
+    graph.save(tmp_path / "graph")
+    assert loaded(tmp_path / "graph", 16).size == 500
+
+
+def test_graph_that_cannot_be_written_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises((OSError, RuntimeError)):
+        filled(draw_noise(5, 4, seed=1)).save(tmp_path / "missing" / "graph")
+
+
+def test_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        loaded(tmp_path / "missing", 4)
+    (tmp_path / "graph").write_bytes(b"")
+    with pytest.raises(RuntimeError):
+        loaded(tmp_path / "graph", 4)
+
+
+def test_size_grows_with_slots_dimension_and_links() -> None:
+    graph = filled(draw_noise(100, 8, seed=1))
+    assert graph.size_bytes == graph_bytes(100, 8, 16)
+    assert make_graph(8).size_bytes == graph_bytes(0, 8, 16) > 2_500_000
+    one_slot = graph_bytes(101, 8, 16) - graph_bytes(100, 8, 16)
+    assert one_slot > 8 * 4 + 16 * 8
+    assert graph_bytes(101, 9, 16) - graph_bytes(100, 9, 16) == one_slot + 4
+    assert graph_bytes(101, 8, 17) - graph_bytes(100, 8, 17) == one_slot + 8

@@ -1,7 +1,7 @@
 """Turns: whose, after which failure, and until when.
 
 Method: real indexes over a store, and the indexer's own thread; a turn is noted, held or failed by
-standing before ``Generation.turn``.
+standing before ``Generation.turn``. (Rebuilds: test_indexer_rebuilds.py.)
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -22,6 +22,7 @@ from rooms import (
     Notes,
     batch,
     eventually,
+    make_budget,
     make_index,
     make_room,
     numbered,
@@ -96,10 +97,17 @@ def put(room: OpenIndex, count: int, start: int = 0) -> None:
     room.put(made, None, None, NO_DEADLINE)
 
 
+def make_indexer(rooms: list[OpenIndex], options: EmbeddedOptions, notes: Notes) -> Indexer:
+    """Return an indexer of these indexes that was not started."""
+    # Only a rebuild asks the store; where there are no indexes there is none.
+    store = rooms[0]._store if rooms else cast("Store", None)
+    return Indexer(lambda: rooms, store, make_budget(rooms=rooms), options, notes)
+
+
 @contextmanager
 def working(rooms: list[OpenIndex], options: EmbeddedOptions, notes: Notes) -> Iterator[Indexer]:
     """Yield an indexer that works on indexes, and knows that there is work; stop it at the end."""
-    indexer = Indexer(lambda: rooms, options, notes)
+    indexer = make_indexer(rooms, options, notes)
     indexer.wake()
     indexer.start()
     try:
@@ -279,7 +287,7 @@ def test_stopping_finishes_the_turn_under_way_and_begins_no_other(
     room = make(1)
     put(room, 1_000)
     turns.go_on.clear()
-    indexer = Indexer(lambda: [room], options, notes)
+    indexer = make_indexer([room], options, notes)
     indexer.wake()
     indexer.start()
     eventually(lambda: turns.taken, "a turn is under way")
@@ -308,7 +316,7 @@ def test_stopping_ends_the_loading_after_the_index_at_hand(
         assert go_on.wait(WITHIN_S)
 
     monkeypatch.setattr(first, "load", hold)
-    indexer = Indexer(lambda: [first, second], options, notes)
+    indexer = make_indexer([first, second], options, notes)
     indexer.start()
     assert begun.wait(WITHIN_S)
     with running(indexer.stop):
@@ -337,15 +345,16 @@ def test_stopping_ends_a_loading_that_takes_long(
         stage(generation, *arguments)
 
     monkeypatch.setattr(Generation, "stage", hold)
-    indexer = Indexer(lambda: [room, other], options, notes)
+    indexer = make_indexer([room, other], options, notes)
     indexer.start()
     assert begun.wait(WITHIN_S)
     with running(indexer.stop):
         eventually(lambda: indexer._stopping, "it is told to stop")
         go_on.set()
     assert (room.generation, other.generation) == (None, None)
-    assert not list(room.directory.iterdir())
     assert notes.failures == []
+    monkeypatch.setattr(Generation, "stage", stage)
+    assert room.load(NO_DEADLINE).live_count == 100
 
 
 def test_what_is_known_of_a_dropped_index_is_forgotten(

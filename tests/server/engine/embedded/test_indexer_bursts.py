@@ -12,7 +12,7 @@ import pytest
 
 from lives import names
 from oracles import draw_noise
-from rooms import Notes, batch, make_index, make_room
+from rooms import Notes, batch, make_budget, make_index, make_room
 from vectorbucket_server.engine.base import NO_DEADLINE
 from vectorbucket_server.engine.embedded import indexer as module
 from vectorbucket_server.engine.embedded.indexer import Indexer
@@ -33,13 +33,16 @@ def fixture_room(store: Store, options: EmbeddedOptions, notes: Notes) -> OpenIn
 
 
 @pytest.fixture(name="round_of")
-def fixture_round_of(options: EmbeddedOptions, notes: Notes) -> Callable[[OpenIndex], bool]:
+def fixture_round_of(
+    store: Store, options: EmbeddedOptions, notes: Notes
+) -> Callable[[OpenIndex], bool]:
     """Return how to let an indexer without a thread give an index a round."""
     indexers: dict[OpenIndex, Indexer] = {}
 
     def run(room: OpenIndex) -> bool:
-        made = indexers.setdefault(room, Indexer(lambda: [room], options, notes))
-        return made._round()
+        if room not in indexers:
+            indexers[room] = Indexer(lambda: [room], store, make_budget(), options, notes)
+        return indexers[room]._round()
 
     return run
 

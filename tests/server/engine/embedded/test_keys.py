@@ -105,6 +105,48 @@ def test_file_is_nobody_elses_and_not_inherited(keys: Keys, tmp_path: Path) -> N
     assert not os.get_inheritable(keys._file)
 
 
+def test_list_goes_on_behind_the_keys_that_are_kept(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys")
+    keys.write(0, encoded(*names(100)))
+    starts = keys.view.starts[:81].copy()
+    keys.close()
+    again = Keys(tmp_path / "keys", starts=starts)
+    seen = again.view
+    assert at(seen, range(80)) == names(80)
+    again.write(80, encoded(*names(20_000, 500)))
+    assert at(again.view, [0, 79, 80, 20_079]) == [
+        *names(1),
+        *names(1, 79),
+        *names(1, 500),
+        *names(1, 20_499),
+    ]
+    assert at(seen, range(80)) == names(80)
+    again.close()
+
+
+def test_list_of_no_keys_may_be_kept(tmp_path: Path) -> None:
+    Keys(tmp_path / "keys").close()
+    keys = Keys(tmp_path / "keys", starts=np.zeros(1, dtype=np.uint64))
+    keys.write(0, encoded("a"))
+    assert at(keys.view, [0]) == ["a"]
+    keys.close()
+
+
+def test_file_that_is_too_short_for_the_keys_to_be_kept_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(b"onetw")
+    with pytest.raises(ValueError, match="keys has 5 bytes, not 6"):
+        Keys(tmp_path / "keys", starts=np.array([0, 3, 6], dtype=np.uint64))
+    assert (tmp_path / "keys").read_bytes() == b"onetw", "it is left as it was"
+    keys = Keys(tmp_path / "keys", starts=np.array([0, 3, 5], dtype=np.uint64))
+    assert at(keys.view, [0, 1]) == ["one", "tw"]
+    keys.close()
+
+
+def test_keys_to_be_kept_need_a_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Keys(tmp_path / "keys", starts=np.array([0, 3], dtype=np.uint64))
+
+
 def test_list_in_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Keys(tmp_path / "missing" / "keys")
@@ -142,6 +184,11 @@ def test_disk_that_takes_less_than_it_was_given_is_asked_again(
     monkeypatch.setattr(os, "pwrite", lambda file, text, offset: write(file, text[:3], offset))
     keys.write(0, encoded("abcdefgh", "ijkl"))
     assert at(keys.view, [0, 1]) == ["abcdefgh", "ijkl"]
+
+
+def test_size_is_that_of_the_places_and_not_of_the_keys(keys: Keys) -> None:
+    keys.write(0, encoded("k" * 1_000_000))
+    assert keys.size_bytes == keys.view.starts.nbytes < 100_000
 
 
 def test_reader_sees_its_keys_beside_the_writer(keys: Keys) -> None:

@@ -127,6 +127,25 @@ def test_new_slots_live_whatever_lay_in_the_room_reserved_for_them(labels: Label
     assert labels.died[4:6].tolist() == [NEVER, NEVER]
 
 
+def test_labels_of_a_checkpoint_are_gone_on_with() -> None:
+    labels = Labels()
+    labels.resume(labels_of(3, 5, 9), np.array([False, True, False]))
+    assert labels.count == 3
+    assert labels.slots(labels_of(9, 3)).tolist() == [2, 0]
+    assert (labels.died[:3] > 0).tolist() == [True, False, True], "dead for who sees seq 0 too"
+    labels.append(labels_of(*range(20, 3_000)))
+    labels.kill(slots_of(0), 7)
+    assert labels.slots(labels_of(3, 2_999)).tolist() == [0, 2_982]
+    assert labels.died[:4].tolist() == [7, 0, NEVER, NEVER]
+
+
+def test_no_labels_may_be_gone_on_with() -> None:
+    labels = Labels()
+    labels.resume(labels_of(), np.zeros(0, dtype=np.bool_))
+    labels.append(labels_of(4))
+    assert labels.slots(labels_of(4)).tolist() == [0]
+
+
 def test_size_is_that_of_both_arrays(labels: Labels) -> None:
     assert Labels().size_bytes == 0
     assert labels.size_bytes == 16 * len(labels.by_slot) > 0

@@ -93,7 +93,7 @@ def indexed(metadata: Sequence[Metadata], *, pieces: int = 1) -> MetadataIndex:
 
 def matching(index: MetadataIndex, expression: Expression, count: int) -> list[int]:
     """Return the slots of a view that match, as a reader takes them."""
-    return [slot for slot in index.matching(expression, count) if slot < count]
+    return list(index.matching(expression, count))
 
 
 def expected(metadata: Sequence[Metadata], expression: Expression) -> list[int]:
@@ -130,7 +130,7 @@ def test_lists_and_matcher_agree_on_many_vectors() -> None:
     rng = np.random.default_rng(1)
     metadata: list[Metadata] = [random_metadata(rng) for _ in range(12_000)]
     index = indexed(metadata, pieces=40)
-    assert len(index._fields["size"].numbers._pairs.values) > 4_096, "numbers were to be merged"
+    assert len(index.fields["size"].numbers._pairs.values) > 4_096, "numbers were to be merged"
     found = 0
     for _ in range(60):
         expression = parse(random_filter(rng), limits=OSS, non_filterable_keys=())
@@ -164,7 +164,7 @@ def test_value_is_found_however_many_have_it(value: MetadataScalar, count: int) 
 
 def test_value_that_is_had_once_takes_no_bitmap() -> None:
     index = indexed([{"f": ["a", "a"]}, {"f": "b"}, {"f": "b"}])
-    listed = index._fields["f"].values
+    listed = index.fields["f"].values
     assert listed["a"] == 0
     assert listed["b"] == BitMap((1, 2))
 
@@ -204,9 +204,57 @@ def test_list_of_mixed_types_is_found_by_each_of_them() -> None:
     assert matching(index, Compare("f", Comparison.GT, 2.0), 2) == [0]
 
 
+@pytest.mark.parametrize(
+    ("values", "least", "most"),
+    [
+        ([f"short {number}" for number in range(10_000)], 120, 160),
+        ([f"{LONG} {number}" for number in range(10_000)], 120, 160),
+        ([f"short {number // 2}" for number in range(10_000)], 120, 160),
+        ([float(number) for number in range(10_000)], 12, 14),
+        ([bool(number % 2) for number in range(10_000)], 0.1, 3),
+    ],
+)
+def test_size_is_about_what_was_measured(
+    values: Sequence[MetadataScalar], least: float, most: float
+) -> None:
+    index = indexed([{"f": value} for value in values], pieces=10)
+    assert least < index.size_bytes / len(values) < most
+
+
+def test_size_is_the_same_after_lists_were_taken_over() -> None:
+    rng = np.random.default_rng(1)
+    index = indexed([random_metadata(rng) for _ in range(2_000)], pieces=10)
+    size = index.size_bytes
+    assert size > 0
+    taken = MetadataIndex(())
+    taken.resume(index.fields)
+    # A list that names a value twice was counted twice.
+    assert taken.size_bytes == pytest.approx(size, rel=0.01)
+    assert indexed([]).size_bytes == 0
+
+
+def test_ranges_and_texts_are_combined() -> None:
+    metadata: list[Metadata] = [
+        {"n": float(number * 7_919 % 5_000), "s": "ab"[number % 2]} for number in range(5_000)
+    ]
+    index = indexed(metadata, pieces=3)
+    for operand in (0.0, 3.0, 200.0, 2_500.0, 4_999.0):
+        below = Compare("n", Comparison.LT, operand)
+        for expression in (
+            below,
+            And((below,)),
+            Or((below,)),
+            And((below, Equals("s", "a"))),
+            Or((below, Equals("n", 4_000.0))),
+            NotIn("n", (operand, 1.0)),
+            NotEquals("n", operand),
+        ):
+            assert matching(index, expression, 5_000) == expected(metadata, expression)
+
+
 def test_non_filterable_fields_are_not_listed() -> None:
     index = indexed([{NON_FILTERABLE: "a", "f": "b"}])
-    assert set(index._fields) == {"f"}
+    assert set(index.fields) == {"f"}
 
 
 def test_answer_does_not_change_the_lists() -> None:

@@ -277,6 +277,18 @@ def test_equal_vectors_have_equal_distances(metric: DistanceMetric) -> None:
     assert (far == far[:, :, :1]).all()
 
 
+@pytest.mark.parametrize("metric", DistanceMetric)
+@pytest.mark.parametrize("dimension", [1, 3, 100, 128, 384, 385, 4_096])
+@pytest.mark.parametrize("count", [2, 5, 18, 61, 300])
+def test_distance_does_not_depend_on_the_rows_beside_it(
+    metric: DistanceMetric, dimension: int, count: int
+) -> None:
+    row, query = draw_noise(2, dimension, seed=1)[:, None]
+    alone = score_all(metric, row, query)
+    many = score_all(metric, np.repeat(row, count, axis=0), np.repeat(query, 3, axis=0))
+    assert (many == alone).all()
+
+
 def test_each_query_is_measured_against_its_own_candidates() -> None:
     queries = np.array([[0, 0], [10, 0]], dtype=np.float32)
     candidates = np.array([[[3, 4], [1, 0]], [[10, 1], [0, 0]]], dtype=np.float32)

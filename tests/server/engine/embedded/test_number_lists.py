@@ -142,6 +142,21 @@ def test_equal_numbers_stay_in_the_order_of_their_slots_through_merges() -> None
     assert numbers.between(1.0, 1.0).tolist() == list(range(20_000))
 
 
+@pytest.mark.parametrize("count", [1, 10, 30_000])
+def test_list_is_made_again_of_its_pairs(count: int) -> None:
+    numbers = filled(many(count))
+    values, slots = numbers.pairs()
+    assert (np.diff(values) >= 0).all()
+    again = NumberList.of(values, slots)
+    assert again.size_bytes == numbers.size_bytes == 12 * count
+    for comparison in Comparison:
+        found, wanted = again.compared(comparison, 3.0), numbers.compared(comparison, 3.0)
+        assert np.array_equal(np.sort(found), np.sort(wanted))
+    again.add(3.5, count)
+    again.publish()
+    assert count in again.between(3.5, 3.5)
+
+
 def test_reader_sees_whole_publications_beside_the_writer() -> None:
     numbers = NumberList()
     done = threading.Event()

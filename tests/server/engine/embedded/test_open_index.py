@@ -1,7 +1,8 @@
 """One index: what a write changes and when, what a failure leaves, and what a drop ends.
 
 Writers and readers against each other over a whole life stand in tests/engines; here each order of
-events is brought about by hand. Loading, dropping and rebuilding: test_open_index_life.py.
+events is brought about by hand. Loading and unloading: test_room.py. Failing and dropping:
+test_open_index_life.py.
 """
 
 from __future__ import annotations
@@ -186,17 +187,15 @@ def test_filters_see_the_version_that_lives(room: OpenIndex) -> None:
 
 def test_work_and_plans_are_told(store: Store, options: EmbeddedOptions, notes: Notes) -> None:
     told: list[str] = []
-    room = make_room(store, options, make_index(), notes)
-    quiet = OpenIndex(room.index, store, options, notes, partial(told.append, "work"))
-    room.close()
-    quiet.load(NO_DEADLINE)
-    put(quiet, numbered(3)[0])
-    quiet.delete(["k0"], NO_DEADLINE)
+    came = partial(told.append, "work")
+    room = make_room(store, options, make_index(), notes, work_came=came)
+    put(room, numbered(3)[0])
+    room.delete(["k0"], NO_DEADLINE)
     assert told == ["work"] * 3
-    assert quiet.queried_s == 0
-    quiet.query(Query(np.zeros((4, 4), np.float32), 1), NO_DEADLINE)
+    assert room.queried_s == 0
+    room.query(Query(np.zeros((4, 4), np.float32), 1), NO_DEADLINE)
     assert notes.plans == [("exact_scan", 4)]
-    assert quiet.queried_s > 0
+    assert room.queried_s > 0
 
 
 @pytest.mark.parametrize(

@@ -1,34 +1,31 @@
-"""One index comes into memory, is thrown out of it by a failure, and is dropped under its users."""
+"""One index: how broadly it searches, what a failure throws out of memory, and what a drop ends."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
 
 from rooms import (
-    GivenUp,
-    Notes,
     Standing,
     batch,
     eventually,
     make_index,
     make_room,
+    nothing,
     numbered,
     records_of,
     refused,
     running,
     together,
 )
-from vectorbucket.errors import Corruption, NoSuchVectorIndex, RequestTimeout, ServiceUnavailable
+from vectorbucket.errors import Corruption, NoSuchVectorIndex, ServiceUnavailable
 from vectorbucket_server.engine.base import NO_DEADLINE
-from vectorbucket_server.engine.embedded import open_index, recovery
-from vectorbucket_server.engine.embedded.generation import Generation
+from vectorbucket_server.engine.embedded import planner
+from vectorbucket_server.engine.embedded.generation import Found, Generation
 from vectorbucket_server.engine.embedded.metadata_index import MetadataIndex
 from vectorbucket_server.engine.embedded.metric import METRICS
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
@@ -39,7 +36,7 @@ from vectorbucket_server.model import (
     WHOLE,
     DistanceMetric,
     Float32Array,
-    IndexStatistics,
+    GraphOptions,
     Metadata,
     Query,
     VectorBatch,
@@ -65,43 +62,13 @@ def listed(room: OpenIndex) -> list[str]:
     return [vector.key for vector in page.items]
 
 
-def nothing() -> None:
-    """Stand for work that need not be told."""
-
-
 @pytest.fixture(name="cold")
 def fixture_cold(store: Store, options: EmbeddedOptions) -> OpenIndex:
     """Return an index of three vectors that is not in memory."""
     room = make_room(store, options, make_index())
     put(room, numbered(3)[0])
     room.close()
-    return OpenIndex(room.index, store, options, Notes(), nothing)
-
-
-class Builds:
-    """Stands before the making of generations: counts, holds and fails it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        self.go_on = threading.Event()
-        self.go_on.set()
-        self.error: Exception | None = None
-        self._build = recovery.build_generation
-        monkeypatch.setattr(recovery, "build_generation", self)
-
-    def __call__(self, *arguments: Any, **switches: Any) -> Generation:
-        """Make a generation, when the test lets it."""
-        self.count += 1
-        assert self.go_on.wait(30)
-        if self.error is not None:
-            raise self.error
-        return self._build(*arguments, **switches)
-
-
-@pytest.fixture(name="builds")
-def fixture_builds(monkeypatch: pytest.MonkeyPatch) -> Builds:
-    """Return what stands before the making of generations."""
-    return Builds(monkeypatch)
+    return make_room(store, options, room.index, loaded=False)
 
 
 CALLS: dict[str, Callable[[OpenIndex], object]] = {
@@ -115,113 +82,36 @@ CALLS: dict[str, Callable[[OpenIndex], object]] = {
 }
 
 
-# --- Loading --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_index_is_loaded_by_the_first_call_that_needs_it(
-    cold: OpenIndex, builds: Builds, name: str
-) -> None:
-    assert cold.generation is None
-    for _ in range(2):
-        CALLS[name](cold)
-    assert builds.count == (0 if name in {"get", "page", "statistics"} else 1)
-
-
-def test_racing_callers_load_the_index_once(cold: OpenIndex, builds: Builds) -> None:
-    outcomes = together([lambda: found(cold)] * 10)
-    assert outcomes == [["k0", "k1", "k2"]] * 10
-    assert builds.count == 1
-
-
-def test_deadline_that_passes_while_another_loads_is_a_timeout(
-    cold: OpenIndex, builds: Builds
-) -> None:
-    builds.go_on.clear()
-    with running(lambda: found(cold)):
-        eventually(lambda: builds.count, "somebody loads")
-        for call in (
-            lambda: cold.load(GivenUp()),
-            lambda: cold.query(Query(np.zeros((1, 4), np.float32), 1), GivenUp()),
-            lambda: cold.put(numbered(1)[0], None, None, GivenUp()),
-            lambda: cold.delete(["k0"], GivenUp()),
-        ):
-            with pytest.raises(RequestTimeout, match="'vectors' is still being loaded"):
-                call()
-        assert listed(cold) == ["k0", "k1", "k2"], "listings need no generation"
-        assert cold.statistics().vector_count == 3, "neither do counts"
-        builds.go_on.set()
-    assert found(cold) == ["k0", "k1", "k2"]
-    assert builds.count == 1
-
-
-def test_caller_with_time_waits_a_moment_for_another_who_loads_and_then_is_told_to_come_back(
-    cold: OpenIndex, builds: Builds, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(open_index, "_LOAD_WAIT_S", 0.01)
-    builds.go_on.clear()
-    with running(lambda: cold.load(NO_DEADLINE)):
-        eventually(lambda: builds.count, "somebody loads")
-        with pytest.raises(ServiceUnavailable, match="'vectors' is still being loaded"):
-            found(cold)
-        builds.go_on.set()
-    assert found(cold) == ["k0", "k1", "k2"]
-
-
-def test_loading_that_is_told_to_stop_leaves_nothing_behind(cold: OpenIndex) -> None:
-    with pytest.raises(RequestTimeout):
-        cold.load(NO_DEADLINE, stop=GivenUp())
-    assert cold.generation is None
-    assert not list(cold.directory.iterdir())
-    assert found(cold) == ["k0", "k1", "k2"]
-
-
-@pytest.mark.parametrize(("graph_rows_min", "pending"), [(3, 3), (4, 0)])
-def test_index_that_is_not_loaded_is_counted_nevertheless(
-    cold: OpenIndex, store: Store, options: EmbeddedOptions, graph_rows_min: int, pending: int
-) -> None:
-    settings = replace(options, graph_rows_min=graph_rows_min)
-    room = OpenIndex(cold.index, store, settings, Notes(), nothing)
-    assert room.statistics() == IndexStatistics(3, pending)
-    assert room.generation is None
-    room.load(NO_DEADLINE)
-    assert room.statistics() == IndexStatistics(3, pending)
-
-
-def test_caller_who_has_given_up_gets_an_index_that_is_loaded(cold: OpenIndex) -> None:
-    cold.load(NO_DEADLINE)
-    assert cold.load(GivenUp()) is cold.generation
+# --- Breadth --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (Corruption("family rows, key 00: missing"), Corruption),
-        (OSError(28, "No space left on device"), ServiceUnavailable),
-        (MemoryError(), MemoryError),
-    ],
+    ("asked", "breadth"), [((None, None), 20), ((10, None), 10), ((10, 15), 15)]
 )
-def test_loading_that_fails_is_told_and_tried_again(
-    cold: OpenIndex, builds: Builds, error: Exception, kind: type[Exception]
+def test_search_is_as_broad_as_the_query_says_or_else_the_index_or_else_the_engine(
+    store: Store,
+    options: EmbeddedOptions,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: tuple[int | None, int | None],
+    breadth: int,
 ) -> None:
-    builds.error = error
-    for _ in range(2):
-        with pytest.raises(kind):
-            found(cold)
-    assert cold.generation is None
-    builds.error = None
-    assert found(cold) == ["k0", "k1", "k2"]
-    assert builds.count == 3
+    of_index, of_query = asked
+    index = replace(make_index(), graph=GraphOptions(ef_search=of_index))
+    room = make_room(store, replace(options, graph_rows_min=1, ef_search=20), index)
+    put(room, numbered(40)[0])
+    room.load(NO_DEADLINE).turn(100, 1)
+    breadths: list[int] = []
+    search = Generation.search
 
+    def noting(self: Generation, queries: Float32Array, k: int, threads: int) -> Found:
+        breadths.append(k)
+        return search(self, queries, k, threads)
 
-def test_closed_index_lets_go_of_its_files_and_comes_back_when_it_is_used(cold: OpenIndex) -> None:
-    cold.load(NO_DEADLINE)
-    assert list(cold.directory.iterdir())
-    cold.close()
-    cold.close()
-    assert cold.generation is None
-    assert not list(cold.directory.iterdir())
-    assert found(cold) == ["k0", "k1", "k2"]
+    for name in ("_SCAN_FIXED_S", "_SCORED_FIXED_S"):
+        monkeypatch.setattr(planner, name, 10.0)
+    monkeypatch.setattr(Generation, "search", noting)
+    room.query(Query(np.zeros((1, 4), np.float32), 1, ef_search=of_query), NO_DEADLINE)
+    assert breadths == [breadth]
 
 
 # --- Memory that does not follow the store --------------------------------------------------------
@@ -249,17 +139,16 @@ def test_memory_that_failed_to_follow_is_made_again_from_the_store(
     room: OpenIndex, store: Store, monkeypatch: pytest.MonkeyPatch, *, after: bool
 ) -> None:
     put(room, numbered(3)[0])
-    first = room.directory / "1"
-    assert first.exists()
+    first = room.generation
     failing = FailingOnce(monkeypatch, after=after)
     with pytest.raises(MemoryError):
         put(room, batch(["k1", "new"], [[8, 0, 0, 0], [9, 0, 0, 0]], [{"n": "x"}] * 2))
     assert not failing.armed
     assert room.generation is None
-    assert not first.exists(), "the old generation's files are of no use"
     put(room, batch(["first of all"], [[6, 0, 0, 0]]))
     room.delete(["first of all"], NO_DEADLINE)
     assert found(room) == ["k0", "k2", "k1", "new"]
+    assert room.generation is not first
     assert listed(room) == ["k0", "k1", "k2", "new"]
     assert room.statistics().vector_count == 4
     put(room, batch(["k1"], [[7, 0, 0, 0]]))
@@ -280,7 +169,7 @@ def test_reader_that_is_caught_by_the_failure_misses_no_row(
 
     def meanwhile(vectors: Float32Array) -> Float32Array:
         """Overwrite a vector, fail to follow, load again and remove what died."""
-        monkeypatch.setattr(generation, "metric", metric)
+        monkeypatch.setattr(generation.rows, "metric", metric)
         failing.armed = True
         assert isinstance(refused(lambda: put(room, numbered(1)[0])), MemoryError)
         put(room, numbered(1, start=9)[0])
@@ -288,7 +177,7 @@ def test_reader_that_is_caught_by_the_failure_misses_no_row(
         return metric.preprocess(vectors)
 
     generation = room.load(NO_DEADLINE)
-    monkeypatch.setattr(generation, "metric", Standing(metric, preprocess=meanwhile))
+    monkeypatch.setattr(generation.rows, "metric", Standing(metric, preprocess=meanwhile))
     assert set(found(room)) >= {"k0", "k1", "k2"}
 
 

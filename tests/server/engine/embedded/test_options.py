@@ -51,7 +51,13 @@ def test_every_option_has_a_default_but_the_place() -> None:
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name.endswith("_bytes_max")])
 def test_sizes_are_given_in_bytes(name: str) -> None:
-    assert getattr(EmbeddedOptions(Path("x")), name) >= MIB
+    size_bytes = getattr(EmbeddedOptions(Path("x")), name)
+    assert size_bytes >= MIB or "0 means" in " ".join(documentation()[name].split())
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if "_share" in name])
+def test_shares_are_between_nothing_and_all(name: str) -> None:
+    assert 0 < getattr(EmbeddedOptions(Path("x")), name) < 1
 
 
 def test_threads_are_as_many_as_were_asked_for() -> None:

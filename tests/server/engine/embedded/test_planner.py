@@ -12,7 +12,10 @@ from vectorbucket_server.engine.embedded.planner import (
     OverfetchedSearch,
     Plan,
     Statistics,
+    breadth_for,
     choose,
+    go_on,
+    is_sure,
 )
 
 EF = 64
@@ -54,10 +57,10 @@ def test_index_without_a_graph_is_scanned(live: int, matching: int | None, plan:
     [
         (100, 1, ExactScan(100)),
         (100_000, 1, GraphSearch(EF)),
-        (100_000, 63, GraphSearch(EF)),
-        (100_000, 64, GraphSearch(EF)),
-        (100_000, 100, GraphSearch(100)),
-        (1_000_000, 1_000, GraphSearch(1_000)),
+        (100_000, 16, GraphSearch(EF)),
+        (100_000, 50, GraphSearch(132)),
+        (100_000, 100, GraphSearch(232)),
+        (1_000_000, 1_000, GraphSearch(2_032)),
         (20_000, 20_000, ExactScan(20_000)),
     ],
 )
@@ -68,20 +71,32 @@ def test_query_without_a_filter_asks_the_graph_of_a_large_index(
 
 
 @pytest.mark.parametrize(
-    ("share", "kind"),
+    ("top_k", "breadth"), [(1, 64), (10, 64), (16, 64), (17, 66), (50, 132), (100, 232)]
+)
+def test_breadth_grows_with_top_k(top_k: int, breadth: int) -> None:
+    assert breadth_for(top_k, EF) == breadth
+
+
+@pytest.mark.parametrize(
+    ("live", "dimension", "share", "kind"),
     [
-        (0.5, OverfetchedSearch),
-        (0.1, OverfetchedSearch),
-        (0.05, ExactScan),
-        (0.02, ExactScan),
-        (0.0, ExactScan),
+        (20_000, 384, 0.5, ExactScan),
+        (20_000, 384, 0.1, ExactScan),
+        (63_666, 384, 0.5, OverfetchedSearch),
+        (63_666, 384, 0.1, ExactScan),
+        (63_666, 384, 0.02, ExactScan),
+        (100_000, 128, 0.5, OverfetchedSearch),
+        (100_000, 128, 0.1, ExactScan),
+        (50_000, 768, 0.5, OverfetchedSearch),
+        (50_000, 768, 0.05, ExactScan),
+        (100_000, 128, 0.0, ExactScan),
     ],
 )
 def test_plan_under_a_filter_is_the_one_that_was_measured_to_be_quicker(
-    share: float, kind: type[Plan]
+    live: int, dimension: int, share: float, kind: type[Plan]
 ) -> None:
-    # 63,666 × 384, top 10, matches at random: the table in the first measurements.
-    assert isinstance(plan_for(63_666, matching=int(63_666 * share)), kind)
+    # Top 10, matches at random.
+    assert isinstance(plan_for(live, matching=int(live * share), dimension=dimension), kind)
 
 
 def test_scan_under_a_filter_is_of_the_matches() -> None:
@@ -97,7 +112,7 @@ def test_overfetched_search_asks_for_enough_that_top_k_should_match(
     plan = plan_for(10_000_000, matching=int(10_000_000 * share), top_k=top_k)
     assert isinstance(plan, OverfetchedSearch)
     assert plan.breadth >= EF
-    assert plan.breadth * share >= 4 * top_k - 1
+    assert plan.breadth * share >= breadth_for(top_k, EF)
 
 
 def test_filter_that_everything_matches_costs_no_more_than_a_few_times_top_k() -> None:
@@ -160,7 +175,7 @@ def test_plan_fits_what_was_asked(
         case GraphSearch(breadth):
             assert has_graph
             assert matching is None
-            assert breadth == max(ef_search, top_k)
+            assert breadth >= max(ef_search, 2 * top_k)
         case OverfetchedSearch(breadth):
             assert has_graph
             assert matching
@@ -180,6 +195,88 @@ def test_fewer_matches_never_turn_a_scan_into_a_search(
         scans = isinstance(plan, ExactScan)
         assert scanned or not scans
         scanned = scans
+
+
+def statistics_of(matching: int, live: int = 5_000_000, dimension: int = 128) -> Statistics:
+    """Return the statistics of a large index whose graph holds everything."""
+    return Statistics(live, live, matching, dimension)
+
+
+def test_search_that_found_nothing_is_followed_by_a_scan() -> None:
+    # As many again would be found in vain.
+    few = statistics_of(50_000, live=100_000)
+    assert go_on(few, 10, EF, breadth=160, kept=0) is None
+
+
+def test_search_that_found_some_is_widened_as_far_as_those_were_apart() -> None:
+    wider = go_on(statistics_of(2_500_000), 10, EF, breadth=160, kept=20)
+    assert wider is not None
+    assert 160 * 3 <= wider <= 160 * 6
+
+
+def test_search_that_nearly_found_enough_is_twice_as_broad() -> None:
+    assert go_on(statistics_of(5_000_000), 10, EF, breadth=160, kept=1_000) == 320
+
+
+@given(
+    live=st.integers(1, 10**8),
+    share=st.floats(0, 1),
+    top_k=st.integers(1, 10_000),
+    breadth=st.integers(1, 100_000),
+    found=st.floats(0, 1),
+)
+@QUICK
+def test_search_is_widened_a_few_times_at_most(
+    live: int, share: float, top_k: int, breadth: int, found: float
+) -> None:
+    wider = go_on(
+        statistics_of(int(live * share), live),
+        top_k,
+        EF,
+        breadth=breadth,
+        kept=int(breadth * found),
+    )
+    assert wider is None or 2 * breadth <= wider <= live / 4
+
+
+def test_search_without_a_filter_that_met_the_dead_is_widened_too() -> None:
+    unfiltered = Statistics(1_000_000, 1_100_000, None, 128)
+    assert go_on(unfiltered, 10, EF, breadth=64, kept=5) is not None
+    assert go_on(Statistics(100, 1_000, None, 128), 10, EF, breadth=64, kept=5) is None
+
+
+@pytest.mark.parametrize(
+    ("top_k", "breadth", "last", "sure"),
+    [
+        (10, 160, 20, True),
+        (10, 160, 41, True),
+        (10, 160, 42, False),
+        (100, 580, 200, True),
+        (100, 580, 400, True),
+        (100, 580, 450, False),
+        (1, 128, 32, True),
+        (1, 128, 33, False),
+    ],
+)
+def test_answer_is_sure_that_was_found_early(
+    top_k: int, breadth: int, last: int, *, sure: bool
+) -> None:
+    assert is_sure(top_k, EF, breadth=breadth, last=last) is sure
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.2])
+@pytest.mark.parametrize("top_k", [1, 10, 50, 100])
+def test_matches_as_far_apart_as_on_average_are_sure(share: float, top_k: int) -> None:
+    plan = plan_for(10_000_000, matching=int(10_000_000 * share), top_k=top_k)
+    assert isinstance(plan, OverfetchedSearch)
+    assert is_sure(top_k, EF, breadth=plan.breadth, last=int(1.5 * top_k / share))
+
+
+def test_many_queries_share_what_a_scan_reads() -> None:
+    one = Statistics(1_000_000, 1_000_000, 150_000, 128)
+    many = Statistics(1_000_000, 1_000_000, 150_000, 128, queries=100)
+    assert isinstance(choose(one, 10, EF), OverfetchedSearch)
+    assert isinstance(choose(many, 10, EF), ExactScan)
 
 
 def test_plans_have_names_of_their_own() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,14 @@ from vectorbucket_server.engine.embedded.catalog import Catalog
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.embedded.reaper import Reaper
-from vectorbucket_server.engine.embedded.schema import Family, drop_key, index_range, state_key
+from vectorbucket_server.engine.embedded.saver import Saver
+from vectorbucket_server.engine.embedded.schema import (
+    Family,
+    checkpoints_key,
+    drop_key,
+    index_range,
+    state_key,
+)
 from vectorbucket_server.engine.embedded.store import Store
 
 DATA_FAMILIES = [family for family in Family if family is not Family.CATALOG]
@@ -41,7 +49,7 @@ class House:
         self.notes = notes
         self.rooms: list[OpenIndex] = []
         self.generations = options.data_dir / "generations"
-        self._options = options
+        self.options = options
         self.catalog = Catalog(store)
         self.catalog.put_bucket(BUCKET, MANY)
 
@@ -50,7 +58,7 @@ class House:
         name = f"i{len(self.rooms)}"
         room = make_room(
             self.store,
-            self._options,
+            self.options,
             self.catalog.put_index(make_index(name=name), MANY),
             self.notes,
         )
@@ -82,7 +90,11 @@ class House:
             family.value: len(list(self.store.scan(family, start, stop)))
             for family in DATA_FAMILIES
         }
-        for name, key in (("state", state_key(index_id)), ("drop", drop_key(index_id))):
+        for name, key in (
+            ("state", state_key(index_id)),
+            ("drop", drop_key(index_id)),
+            ("checkpoints", checkpoints_key(index_id)),
+        ):
             counts[name] = int(self.store.get(Family.CATALOG, key) is not None)
         return {name: count for name, count in counts.items() if count}
 
@@ -267,10 +279,52 @@ def test_files_that_are_gone_already_hinder_no_drop(house: House) -> None:
     dropped = house.make()
     house.drop(dropped)
     dropped.close()
-    house.folder(dropped).rmdir()
+    shutil.rmtree(house.folder(dropped))
     with house.reaping([1]):
         eventually(lambda: not house.left(1), "it is gone")
     assert house.notes.failures == []
+
+
+@pytest.mark.usefixtures("hasty")
+def test_directory_that_cannot_be_removed_is_told_and_tried_again(house: House) -> None:
+    dropped = house.make()
+    house.drop(dropped)
+    dropped.close()
+    shutil.rmtree(house.folder(dropped))
+    house.folder(dropped).write_bytes(b"not to be removed as a directory")
+    with house.reaping([1]):
+        eventually(lambda: len(house.notes.failures) >= 2, "it failed and was tried again")
+        assert house.left(1) == {"drop": 1}, "the next start would try it again, too"
+        house.folder(dropped).unlink()
+        eventually(lambda: not house.left(1), "it was tried again and worked")
+    what, error = house.notes.failures[0]
+    assert what == "removal of dead rows"
+    assert isinstance(error, NotADirectoryError)
+
+
+def test_drop_takes_the_checkpoints_and_their_record(house: House, store: Store) -> None:
+    kept, dropped = house.make(), house.make()
+    for room in (kept, dropped):
+        room.load(NO_DEADLINE).turn(10, 1)
+        assert Saver(lambda: house.rooms, store, house.options, house.notes).save(room)
+    assert house.left(2) == {**FULL, "checkpoints": 1}
+    house.drop(dropped)
+    with house.reaping() as reaper:
+        reaper.drop(dropped)
+        eventually(lambda: not house.left(2), "it is gone")
+    assert not house.folder(dropped).exists()
+    assert house.left(1) == {**CLEAN, "checkpoints": 1}
+
+
+def test_drop_waits_for_the_checkpoint_under_way(house: House) -> None:
+    dropped = house.make()
+    house.drop(dropped)
+    with house.reaping() as reaper:
+        with dropped.saving:
+            reaper.drop(dropped)
+            eventually(lambda: not reaper._woken, "the reaper is at it")
+            assert house.left(1) == {**FULL, "drop": 1}
+        eventually(lambda: not house.left(1), "it is gone")
 
 
 # --- The end --------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """A generation made again from the store is what was put; what does not fit is named, not guessed.
 
 Method: an index is filled through open_index.py, its generation thrown away, and its records
-broken by hand, one way at a time.
+broken by hand, one way at a time. (What is found of checkpoints: test_recovery_resumed.py.)
 """
 
 from __future__ import annotations
@@ -13,13 +13,23 @@ import numpy as np
 import pytest
 
 from oracles import draw_noise
-from rooms import Refusals, batch, files_no_longer_than, make_index, make_room, records_of
-from vectorbucket.errors import Corruption
+from rooms import (
+    GivenUp,
+    Notes,
+    Refusals,
+    batch,
+    files_no_longer_than,
+    make_index,
+    make_room,
+    records_of,
+)
+from vectorbucket.errors import Corruption, RequestTimeout
 from vectorbucket_server.engine.base import NO_DEADLINE
 from vectorbucket_server.engine.embedded import recovery
 from vectorbucket_server.engine.embedded.generation import Generation
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.engine.embedded.recovery import Recovery
 from vectorbucket_server.engine.embedded.schema import (
     Family,
     IndexState,
@@ -54,26 +64,25 @@ def fixture_filled(room: OpenIndex, store: Store) -> Store:
 
 @pytest.fixture(name="build")
 def fixture_build(
-    store: Store, options: EmbeddedOptions, tmp_path: Path
+    store: Store, options: EmbeddedOptions, notes: Notes, tmp_path: Path
 ) -> Iterator[Callable[[Index], Generation]]:
     """Yield how to make a generation from the store."""
     made: list[Generation] = []
 
     def build(index: Index = INDEX) -> Generation:
-        made.append(
-            recovery.build_generation(
-                store,
-                index,
-                recovery.load_state(store, index),
-                tmp_path / "built" / str(len(made)),
-                options,
-            )
+        recovered = Recovery(store, index, options, notes).run(
+            recovery.load_state(store, index),
+            tmp_path / "built" / str(index.index_id),
+            stop=NO_DEADLINE,
         )
+        assert recovered.checkpoints == []
+        assert notes.failures == []
+        made.append(recovered.generation)
         return made[-1]
 
     yield build
     for generation in made:
-        generation.discard()
+        generation.close()
 
 
 Build = Callable[..., Generation]
@@ -159,7 +168,7 @@ def test_non_filterable_fields_are_not_listed_again(store: Store, options: Embed
     room.put(batch(["a"], ROWS[:1], [{"note": "x", "n": "y"}]), None, None, NO_DEADLINE)
     room.close()
     generation = room.load(NO_DEADLINE)
-    assert set(generation.metadata_index._fields) == {"n"}
+    assert set(generation.metadata_index.fields) == {"n"}
 
 
 def test_empty_index_is_built_empty(room: OpenIndex, build: Build) -> None:
@@ -191,11 +200,25 @@ def test_building_only_reads(filled: Store, build: Build, writes: Refusals) -> N
 
 
 @pytest.mark.usefixtures("filled")
-def test_full_disk_leaves_no_generation_behind(build: Build, tmp_path: Path) -> None:
+def test_what_a_full_disk_left_half_made_is_removed_by_the_next(
+    build: Build, tmp_path: Path
+) -> None:
     with files_no_longer_than(1_000), pytest.raises(OSError, match="large"):
         build()
-    assert list((tmp_path / "built").iterdir()) == []
-    assert content(build()) == EXPECTED
+    built = tmp_path / "built" / "1"
+    assert len(list(built.iterdir())) == 1
+    generation = build()
+    assert content(generation) == EXPECTED
+    assert list(built.iterdir()) == [generation.directory]
+
+
+def test_building_ends_when_it_is_told_to(
+    filled: Store, options: EmbeddedOptions, notes: Notes, tmp_path: Path
+) -> None:
+    state = recovery.load_state(filled, INDEX)
+    with pytest.raises(RequestTimeout):
+        Recovery(filled, INDEX, options, notes).run(state, tmp_path / "built", stop=GivenUp())
+    assert notes.failures == []
 
 
 # --- What does not fit ----------------------------------------------------------------------------
@@ -276,10 +299,15 @@ def test_damaged_change_is_named(filled: Store, key: bytes, value: bytes) -> Non
         list(recovery.load_dead(filled, INDEX))
 
 
-def test_failed_building_leaves_no_generation_behind(
+def test_what_a_failed_building_left_is_removed_by_the_next(
     filled: Store, build: Build, tmp_path: Path
 ) -> None:
+    data = filled.get(Family.DATA, LAST)
     put(filled, Family.DATA, LAST, None)
-    with pytest.raises(Corruption):
-        build()
-    assert list((tmp_path / "built").iterdir()) == []
+    for _ in range(3):
+        with pytest.raises(Corruption):
+            build()
+    built = tmp_path / "built" / "1"
+    assert len(list(built.iterdir())) == 1
+    put(filled, Family.DATA, LAST, data)
+    assert content(build()) == EXPECTED

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lives import Life, names
-from oracles import draw_noise, random_grid
+from oracles import draw_noise, random_filter, random_grid, random_metadata
 from searches import (
     FILTERED,
     PLANS,
@@ -25,6 +25,8 @@ from searches import (
     search_for,
     truth,
 )
+from vectorbucket.limits import OSS
+from vectorbucket_server.engine.embedded import scan
 from vectorbucket_server.engine.embedded import search as module
 from vectorbucket_server.engine.embedded.planner import (
     ExactScan,
@@ -33,6 +35,7 @@ from vectorbucket_server.engine.embedded.planner import (
     Plan,
 )
 from vectorbucket_server.filters.expression import Equals, Expression
+from vectorbucket_server.filters.parser import parse
 from vectorbucket_server.model import DistanceMetric, Float32Array
 
 
@@ -41,13 +44,20 @@ def fixture_life(tmp_path: Path) -> Iterator[Life]:
     """Yield an empty generation of dimension 4."""
     life = Life(tmp_path)
     yield life
-    life.generation.discard()
+    life.generation.close()
 
 
 @pytest.fixture(name="force")
 def fixture_force(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plan], None]:
     """Return how to decide which plan runs."""
     return lambda plan: monkeypatch.setattr(module, "choose", lambda *_: plan)
+
+
+@pytest.fixture(autouse=True, params=["coded", "few"])
+def fixture_coded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let codes look at small sets too, and once not."""
+    if request.param == "coded":
+        monkeypatch.setattr(scan, "_FEW_NUMBERS", 0)
 
 
 # --- Every plan -----------------------------------------------------------------------------------
@@ -71,7 +81,7 @@ def test_every_plan_finds_the_true_nearest(  # noqa: PLR0917 - a table's columns
         # A narrow search is only as good as the graph, unless it is asked for more than it has.
         if "narrow" not in name or top_k > 10:
             check(life, draw_noise(7, 6, seed=5), top_k, expression)
-    life.generation.discard()
+    life.generation.close()
 
 
 @pytest.mark.parametrize(("expression", "name"), PLANS)
@@ -140,6 +150,28 @@ def test_planner_is_asked_with_the_numbers_of_the_index(
     assert statistics.graph_rows == 60  # type: ignore[attr-defined]
     assert statistics.dimension == 4  # type: ignore[attr-defined]
     assert red <= statistics.matching <= 100 + len(life.labels)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("metric", DistanceMetric)
+@pytest.mark.parametrize("name", ["planned", *FILTERED])
+def test_random_filters_find_what_looking_at_every_vector_finds(
+    tmp_path: Path, force: Callable[[Plan], None], metric: DistanceMetric, name: str
+) -> None:
+    life, rng = Life(tmp_path, dimension=6, metric=metric), np.random.default_rng(1)
+    life.put(names(400), None, [random_metadata(rng) for _ in range(400)])
+    life.index_all()
+    again = names(200)[::3]
+    life.put(again, None, [random_metadata(rng) for _ in again])
+    life.delete(names(80, 300)[::4])
+    if name != "planned":
+        force(FILTERED[name])
+    found = 0
+    for number in range(25):
+        expression = parse(random_filter(rng), limits=OSS, non_filterable_keys=())
+        check(life, draw_noise(2, 6, seed=number), 9, expression)
+        found += bool(truth(life, draw_noise(1, 6, seed=1)[0], expression))
+    assert found > 12, "filters that match nothing show nothing"
+    life.generation.close()
 
 
 # --- Few, none, far, dead -------------------------------------------------------------------------
@@ -211,13 +243,8 @@ def test_matches_far_from_the_query_are_found(
     check(life, near[:5], 7, RED)
 
 
-def test_search_that_finds_too_few_is_widened_and_then_replaced_by_a_scan(
-    life: Life, force: Callable[[Plan], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    near, far = draw_noise(2_000, 4, seed=1), draw_noise(40, 4, seed=2) + np.float32(1_000)
-    life.put(names(2_000), near, [{"colour": "blue"}] * 2_000)
-    life.put(names(40, 2_000), far, [{"colour": "red"}] * 40)
-    life.index_all()
+def note_breadths(life: Life, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that takes the breadth of every search in the graph."""
     breadths: list[int] = []
     search = life.generation.search
 
@@ -226,12 +253,37 @@ def test_search_that_finds_too_few_is_widened_and_then_replaced_by_a_scan(
         return search(queries, breadth, threads)
 
     monkeypatch.setattr(life.generation, "search", note)
+    return breadths
+
+
+def test_search_that_finds_too_few_is_widened(
+    life: Life, force: Callable[[Plan], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colours = [{"colour": "red" if number % 3 else "blue"} for number in range(2_000)]
+    life.put(names(2_000), draw_noise(2_000, 4, seed=1), colours)
+    life.index_all()
+    breadths = note_breadths(life, monkeypatch)
+    monkeypatch.setattr(module, "go_on", lambda *_, breadth, kept: 4 * breadth + 0 * kept)
     force(OverfetchedSearch(10))
-    check(life, near[:2], 7, RED)
-    assert breadths[0] == 10
+    check(life, draw_noise(2, 4, seed=2), 7, RED)
+    assert breadths == [10, 40, 160][: len(breadths)]
     assert len(breadths) > 1
-    assert breadths == sorted(set(breadths))
-    assert breadths[-1] <= 2_040
+
+
+def test_search_that_finds_nothing_is_completed_by_a_scan(
+    life: Life, force: Callable[[Plan], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = draw_noise(2_000, 4, seed=1), draw_noise(40, 4, seed=2) + np.float32(1_000)
+    life.put(names(2_000), near, [{"colour": "blue"}] * 2_000)
+    life.put(names(40, 2_000), far, [{"colour": "red"}] * 40)
+    life.index_all()
+    life.put(names(3, 3_000), far[:3], [{"colour": "red"}] * 3)
+    breadths = note_breadths(life, monkeypatch)
+    force(OverfetchedSearch(100))
+    check(life, near[:2], 7, RED)
+    assert breadths == [100]
+    # One query that the search serves and two that it does not, in one call.
+    check(life, np.stack([near[0], far[1], near[2]]), 7, RED)
 
 
 def test_search_in_a_graph_of_mostly_dead_vectors_still_finds_top_k(

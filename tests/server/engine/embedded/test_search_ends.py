@@ -23,6 +23,7 @@ from searches import (
     search_for,
 )
 from vectorbucket.errors import RequestTimeout
+from vectorbucket_server.engine.embedded import scan
 from vectorbucket_server.engine.embedded import search as module
 from vectorbucket_server.engine.embedded.planner import (
     ExactScan,
@@ -38,13 +39,19 @@ def fixture_life(tmp_path: Path) -> Iterator[Life]:
     """Yield an empty generation of dimension 4."""
     life = Life(tmp_path)
     yield life
-    life.generation.discard()
+    life.generation.close()
 
 
 @pytest.fixture(name="force")
 def fixture_force(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plan], None]:
     """Return how to decide which plan runs."""
     return lambda plan: monkeypatch.setattr(module, "choose", lambda *_: plan)
+
+
+@pytest.fixture(autouse=True)
+def fixture_coded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let codes look at small sets too."""
+    monkeypatch.setattr(scan, "_FEW_NUMBERS", 0)
 
 
 # --- Numbers at the ends of float32 ---------------------------------------------------------------
@@ -67,7 +74,7 @@ def test_scan_is_exact_where_squares_leave_float32(
     queries[3:, 0] *= np.float32(0.5)
     queries[~queries.any(axis=1), 0] = 1e-45
     check(life, queries, 5)
-    life.generation.discard()
+    life.generation.close()
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e18, 9e18, 1e30, 3e38])
@@ -94,7 +101,7 @@ def test_neighbours_that_float32_cannot_tell_apart_are_ranked_exactly(
         force(plan)
         check(life, base[None], 5)
         life.index_all()
-    life.generation.discard()
+    life.generation.close()
 
 
 # --- Deadlines and races --------------------------------------------------------------------------
