@@ -144,16 +144,17 @@ def known_peers() -> Mapping[str, Callable[[str | None], Subject]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the workloads, print what they found, and return the exit code."""
     chosen = parse_arguments(arguments)
-    try:
-        _run(chosen)
-    except PeerUnavailable as missing:
-        print(f"bench.py: {missing}", file=sys.stderr)
-        return 2
-    return 0
+    return 2 if _run(chosen) else 0
 
 
-def _run(chosen: Chosen) -> None:
-    """Run what was chosen and print what it found."""
+def _run(chosen: Chosen) -> list[PeerUnavailable]:
+    """Run what was chosen, print what it found, and return which peers could not be had."""
+    missing: list[PeerUnavailable] = []
+
+    def tell(why: PeerUnavailable) -> None:
+        print(f"bench.py: {why}", file=sys.stderr)
+        missing.append(why)
+
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH_IN_FILES)
@@ -170,8 +171,9 @@ def _run(chosen: Chosen) -> None:
         makers = {
             name: partial(known_peers()[name], target) for name, target in chosen.peers.items()
         }
-        for result in compare_peers(session, makers):
+        for result in compare_peers(session, makers, tell):
             show(result)
+    return missing
 
 
 if __name__ == "__main__":

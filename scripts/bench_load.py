@@ -61,6 +61,8 @@ def load(target: str, pace: float, rows: Float32Array) -> None:
     counts: list[tuple[float, int]] = []
 
     def note(progress: PutProgress) -> None:
+        if progress.finished:
+            return  # comes when the load is told to stop, not when a batch was acknowledged
         if progress.rejected:
             raise RuntimeError("the server rejects the load")
         if not counts:

@@ -1,7 +1,8 @@
 """The workload of queries beside a load: how much later answers come while vectors are put.
 
 Rules of this file: the load is a process of its own; a percentile is compared with that of as many
-queries without the load, on the same server, right before.
+queries without the load, on the same server, right before; that the paced load kept its pace and
+that as many were asked is asked for, too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ PACE = 3_000
 
 SLOWER_AT_MOST = 5.0
 """How many times the idle p99 that beside the paced load may be."""
+
+PACE_KEPT_AT_LEAST = 0.95
+"""What share of the pace is to be acknowledged."""
 
 _PATIENCE = 20
 """How many times longer than without a load as many queries may take until they are cut short."""
@@ -71,6 +75,13 @@ def put_during_query(session: Session) -> Result:
             bound = SLOWER_AT_MOST if pace else None
             slower = beside.p99_ms() / idle.p99_ms()
             ratios.append(Ratio(f"p99 {name} to idle p99", slower, at_most=bound))
+            if pace:
+                kept = load.per_second / pace
+                asked = len(beside.latencies_s) / count
+                ratios += [
+                    Ratio("acknowledged to the pace", kept, at_least=PACE_KEPT_AT_LEAST),
+                    Ratio(f"queries {name} to idle queries", asked, at_least=1.0),
+                ]
         subject.close()
     return Result("put_during_query", cases, ratios)
 

@@ -32,8 +32,7 @@ class PeerUnavailable(RuntimeError):
     """A peer cannot be measured; the message is a sentence that says why and what to do."""
 
 
-# --- Packages and addresses
-# --------------------------------------------------------------------------------
+# --- Packages and addresses -----------------------------------------------------------------------
 
 
 def peer_package(peer: str, module: str, distribution: str) -> Any:
@@ -80,8 +79,7 @@ def peer_address(peer: str, target: str | None, port: int) -> tuple[str, int]:
     return host, int(shown)
 
 
-# --- Metadata
-# --------------------------------------------------------------------------------
+# --- Metadata -------------------------------------------------------------------------------------
 
 
 def field_kinds(metadata: Sequence[Mapping[str, Any]]) -> dict[str, FieldKind]:
@@ -112,8 +110,7 @@ def batches(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-# --- Threads
-# --------------------------------------------------------------------------------
+# --- Threads --------------------------------------------------------------------------------------
 
 
 class PerThread(Generic[Thing]):

@@ -27,16 +27,17 @@ from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 class Run:
     """One repeat, in seconds from the first message on."""
 
-    answered_s: Sequence[float]
-    """When each answer came."""
+    answers: Sequence[tuple[float, int]]
+    """When each answer came, and how many vectors were stored by then."""
     indexed_s: float
     bare_answered_s: Sequence[float]
     graph_s: float
 
     def within(self, count: int) -> tuple[float, float]:
         """Return when the service and the bare server had answered for the first vectors."""
-        last = -(-count // BATCH_VECTORS) - 1
-        return self.answered_s[last], self.bare_answered_s[last]
+        ours_s = next(seconds for seconds, stored in self.answers if stored >= count)
+        # The bare client's batches all have the same size; ours are the client's to choose.
+        return ours_s, self.bare_answered_s[-(-count // BATCH_VECTORS) - 1]
 
 
 def put(session: Session) -> Result:
@@ -97,11 +98,11 @@ def _put_stream(session: Session, workload: str, *, metadata: bool) -> Result:
     ]
     count = len(session.dataset.keys)
     bounded = vectors_within_bound(count, session.dataset.dimension)
-    acknowledged_s = median(run.answered_s[-1] for run in runs)
+    acknowledged_s = median(run.answers[-1][0] for run in runs)
     indexed_s = median(run.indexed_s for run in runs)
     bare_s = median(run.bare_answered_s[-1] for run in runs)
     graph_s = median(run.graph_s for run in runs)
-    answers = [run.answered_s for run in runs]
+    answers = [[seconds for seconds, _ in run.answers] for run in runs]
     bare_answers = [run.bare_answered_s for run in runs]
     ours_within_s, bare_within_s = (
         median(moments) for moments in zip(*(run.within(bounded) for run in runs), strict=True)
@@ -133,10 +134,10 @@ def _run(session: Session, what: str, *, metadata: bool) -> Run:
         dataset = replace(dataset, metadata=({},) * len(dataset.keys))
     bare_answered_s = _put_bare(session, what, dataset)
     with session.server() as server, Client(server.target) as client:
-        answered_s, indexed_s = session.put_and_index(client, what, metadata=metadata)
+        answers, indexed_s = session.put_and_index(client, what, metadata=metadata)
     with session.working(f"{what}: hnswlib alone"):
         graph_s = build_bare_graph(dataset.data).build_s
-    return Run(answered_s, indexed_s, bare_answered_s, graph_s)
+    return Run(answers, indexed_s, bare_answered_s, graph_s)
 
 
 def _put_bare(session: Session, what: str, dataset: Dataset) -> list[float]:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from bench_bare_server import save_bare
 from bench_data import Float32Array
+from bench_filtered import RECALL_AT_LEAST
 from bench_ours import EngineSubject, ServerSubject
 from bench_reference import unit_rows
 from bench_report import Case, Ratio, Result
@@ -59,6 +60,7 @@ def query(session: Session) -> Result:
                         at_least=0.85,
                     )
                 )
+                ratios.append(_recall_ratio(session, f"recall@10 of {name}", got))
             bare.close()
     ours.close()
     alone = bare_queries(session)
@@ -97,7 +99,7 @@ def query_batch(session: Session) -> Result:
         _rate(got) / _rate(reference),
         at_least=0.8,
     )
-    return Result("query_batch", cases, [ratio])
+    return Result("query_batch", cases, [ratio, _recall_ratio(session, "recall@10", got)])
 
 
 def engine(session: Session) -> Result:
@@ -156,6 +158,12 @@ def _batch_case(asked: Asked, name: str, wanted: Sequence[Sequence[str]]) -> Cas
     """Return a case that counts queries; its latencies are those of calls."""
     queries = len(asked.latencies_s) * min(QUERIES_IN_BATCH, len(wanted))
     return replace(asked.case(name, wanted), count=queries)
+
+
+def _recall_ratio(session: Session, name: str, asked: Asked) -> Ratio:
+    """Return the recall of what was asked without a filter, and what it is to be."""
+    bound = RECALL_AT_LEAST if session.has_recall_floor else None
+    return Ratio(name, asked.recall(session.wanted()), at_least=bound)
 
 
 def _rate(asked: Asked) -> float:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -30,7 +31,9 @@ SOURCES = {
 _READY = re.compile(r"ready grpc=(\S+)")
 _START_WITHIN_S = 60.0
 _STOP_WITHIN_S = 60.0
-_QUIET_FOR_S = 0.5
+_QUIET_FOR_S = 2.0
+"""Longer than a server's saver takes to look again whether a checkpoint is due."""
+
 _QUIET_SHARE = 0.05
 
 
@@ -136,20 +139,34 @@ def anonymous_bytes(pid: int) -> int:
 
 
 def wait_until_quiet(pid: int) -> None:
-    """Return when a process has nothing more to do: it used less than 5 % of a core for 0.5 s."""
+    """Return when a process has nothing more to do.
+
+    That is: it and its children used less than 5 % of a core for 2 s, and no child is left. A child
+    writes a checkpoint while the process itself only waits.
+    """
     while True:
         before = _cpu_s(pid)
         time.sleep(_QUIET_FOR_S)
-        if _cpu_s(pid) - before < _QUIET_SHARE * _QUIET_FOR_S:
+        if not _has_children(pid) and _cpu_s(pid) - before < _QUIET_SHARE * _QUIET_FOR_S:
             return
 
 
+def _has_children(pid: int) -> bool:
+    """Return whether a process has children that it has not yet waited for."""
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        # A thread may end meanwhile; its children are then another's.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if listed.read_text("utf-8").strip():
+                return True
+    return False
+
+
 def _cpu_s(pid: int) -> float:
-    """Return the seconds that a process has computed."""
+    """Return the seconds that a process and the children it has waited for have computed."""
     text = Path(f"/proc/{pid}/stat").read_text("utf-8")
-    # The name, in parentheses, may hold anything; user and system time are the 12th and 13th after.
-    user, system = text.rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    # The name, in parentheses, may hold anything; user and system time are the 12th and 13th after,
+    # and those of the children follow.
+    return sum(map(int, text.rpartition(")")[2].split()[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 StartServer: TypeAlias = Callable[[Path], ServerProcess]

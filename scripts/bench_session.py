@@ -149,7 +149,7 @@ class Session:
         *,
         metadata: bool = True,
         dataset: Dataset | None = None,
-    ) -> tuple[list[float], float]:
+    ) -> tuple[list[tuple[float, int]], float]:
         """Put a whole data set and wait until the graph holds it.
 
         Args:
@@ -159,18 +159,18 @@ class Session:
             dataset: What to put; None: the session's.
 
         Returns:
-            When, in seconds from the first message on, each batch was acknowledged, and when all
-            was indexed.
+            For each answer when it came, in seconds from the first message on, and how many vectors
+            were stored by then; and when all was indexed.
         """
         dataset = dataset or self.dataset
-        acknowledged_s: list[float] = []
+        answers: list[tuple[float, int]] = []
         client.get_vector_index(BUCKET, INDEX_NAME)  # connects, outside the measured time
         with self._console.status(what) as status:
             began = time.perf_counter()
 
             def note(progress: PutProgress) -> None:
                 if not progress.finished:
-                    acknowledged_s.append(time.perf_counter() - began)
+                    answers.append((time.perf_counter() - began, progress.stored))
 
             client.put_vectors(
                 BUCKET,
@@ -183,7 +183,7 @@ class Session:
             wait_until_indexed(
                 client, lambda pending: status.update(f"{what}: {pending:,} vectors to index")
             )
-            return acknowledged_s, time.perf_counter() - began
+            return answers, time.perf_counter() - began
 
     @cached_property
     def loaded_server(self) -> ServerProcess:

@@ -143,8 +143,8 @@ class ControlPlane(Caller):
             ef_construction: Breadth of the search for a new vector's links, 8 to 4,096. More:
                 better recall, slower indexing. None: as the server's setting is now.
             ef_search: Breadth of the search of a query that names none itself, 1 to 10,000, raised
-                to its ``top_k``. More: better recall, slower queries. None: as the server's setting
-                is when the query comes.
+                where its ``top_k`` needs more. More: better recall, slower queries. None: as the
+                server's setting is when the query comes.
             timeout_s: See the class.
 
         Raises:

@@ -50,8 +50,9 @@ class Queries(Caller):
                 or empty: all.
             return_distance: Whether to answer distances.
             return_metadata: Whether to answer the metadata.
-            ef_search: Breadth of the search in the graph, 1 to 10,000, raised to ``top_k`` where
-                that is more. More: better recall, slower. None: the index's, else the server's.
+            ef_search: Breadth of the search in the graph, 1 to 10,000, raised to half of it plus
+                twice ``top_k`` where that is more. More: better recall, slower. None: the index's,
+                else the server's.
             timeout_s: See the class.
 
         Raises:

@@ -145,8 +145,8 @@ class Query:
     return_metadata: bool = False
     """Whether hits carry metadata."""
     ef_search: int | None = None
-    """Breadth of the search in the graph, raised to ``top_k`` where that is more; None means the
-    index's. A hint: engines that search exactly ignore it."""
+    """Breadth of the search in the graph, raised where ``top_k`` needs more; None means that of the
+    index. A hint: engines that search exactly ignore it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,33 @@ pytest.register_assert_rewrite("durability.ledger")
 
 from bench_server import ServerProcess, StartServer, start_server  # noqa: E402 - asserts first
 
+RESTLESS = (
+    "graph_rows_min=50",
+    "checkpoint_changes_min=50",
+    "checkpoint_changes_share=0",
+    "worn_share_max=0.1",
+)
+"""Options of an engine that makes graphs early, saves them often and builds them anew soon."""
+
 
 @pytest.fixture(name="start")
 def fixture_start() -> Iterator[StartServer]:
     """Yield how to start a real server over a data directory; kill at the end those that run."""
+    yield from servers()
+
+
+@pytest.fixture(name="start_restless")
+def fixture_start_restless() -> Iterator[StartServer]:
+    """Yield the same for a server with much to do behind."""
+    yield from servers(*(part for option in RESTLESS for part in ("--embedded", option)))
+
+
+def servers(*arguments: str) -> Iterator[StartServer]:
+    """Yield how to start a server with these arguments; kill at the end those that run."""
     started: list[ServerProcess] = []
 
     def start(data_dir: Path) -> ServerProcess:
-        started.append(start_server(data_dir))
+        started.append(start_server(data_dir, *arguments))
         return started[-1]
 
     yield start

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from glob import glob
 from pathlib import Path
 
 import grpc
@@ -30,6 +31,9 @@ BUCKET = "killed"
 INDEX = "vectors"
 DIMENSION = 32
 UNANSWERED_MAX = 6
+GRAPH_ROWS_MIN = 50
+"""As ``start_restless`` has it."""
+
 SAMPLE = ROOT / "scripts" / "demo_data" / "debian-packages-2k.npz"
 
 
@@ -171,9 +175,9 @@ def check(client: Client, streamed: Ledger, called: Ledger, seed: int) -> None:
 
 
 def test_killed_server_has_all_that_it_acknowledged_and_nothing_by_half(
-    start: StartServer, tmp_path: Path, rounds: Rounds
+    start_restless: StartServer, tmp_path: Path, rounds: Rounds
 ) -> None:
-    rng = np.random.default_rng(50)
+    start, rng = start_restless, np.random.default_rng(50)
     streamed, called = Ledger(DIMENSION), Ledger(DIMENSION)
     data_dir = tmp_path / "data"
     server = start(data_dir)
@@ -185,7 +189,12 @@ def test_killed_server_has_all_that_it_acknowledged_and_nothing_by_half(
         server = start(data_dir)
         with Client(server.target) as client:
             check(client, streamed, called, seed)
+            # So that the next blow meets a graph that was saved, and is being changed.
+            wait_until_saved(client, data_dir)
     assert server.stop() == 0
+    assert saved_in(data_dir), "no graph was ever saved"
+    log = (tmp_path / "server.log").read_text("utf-8")
+    assert "background work failed" not in log, "a blow left a checkpoint that is named and is bad"
     assert streamed.acknowledged > 3
     assert called.acknowledged > 3
 
@@ -212,6 +221,21 @@ def wait_until_indexed(client: Client) -> None:
     pause = threading.Event()
     while client.get_vector_index(BUCKET, INDEX).pending_vector_count:
         pause.wait(0.02)
+
+
+def saved_in(data_dir: Path) -> list[str]:
+    """Return the directories of checkpoints."""
+    # Path.glob would fail if a directory went while it looked.
+    return glob("generations/*/*/checkpoint-*", root_dir=data_dir)  # noqa: PTH207
+
+
+def wait_until_saved(client: Client, data_dir: Path) -> None:
+    """Return when nothing is pending, and a checkpoint was begun if there is a graph."""
+    wait_until_indexed(client)
+    pause = threading.Event()
+    if (client.get_vector_index(BUCKET, INDEX).vector_count or 0) >= GRAPH_ROWS_MIN:
+        while not saved_in(data_dir):
+            pause.wait(0.02)
 
 
 @pytest.mark.parametrize("of", ["sample", "mixture"])

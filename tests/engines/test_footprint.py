@@ -75,7 +75,9 @@ wait_for(lambda: not engine.index_statistics(index).pending_vector_count)
 loaded, held = anonymous_bytes() - before, generations()
 engine.delete_index(index)
 wait_for(lambda: len(generations()) == 1)
-print(json.dumps({"loaded": loaded, "left": anonymous_bytes() - before, "held": held}))
+# The files go before the last of the memory does.
+wait_for(lambda: anonymous_bytes() - before < loaded / 2)
+print(json.dumps({"loaded": loaded, "held": held}))
 engine.close()
 """
 
@@ -111,7 +113,5 @@ def test_hundred_small_indexes_take_little_memory(tmp_path: Path) -> None:
 def test_dropped_index_gives_back_its_memory_and_its_files(tmp_path: Path) -> None:
     told = told_by(ONE_DROPPED, tmp_path / "data")
     assert isinstance(told["loaded"], int)
-    assert isinstance(told["left"], int)
     assert len(told["held"]) == 2  # type: ignore[arg-type]
     assert told["loaded"] > 25 * MIB, "it was held"
-    assert told["left"] < told["loaded"] / 2

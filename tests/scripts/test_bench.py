@@ -45,14 +45,14 @@ def test_all_workloads_run_unless_some_are_named() -> None:
     assert chosen.workloads == ["query", "put_stream"]
 
 
-def test_workloads_of_the_issue_are_all_there() -> None:
+def test_every_workload_is_there() -> None:
     assert set(bench.WORKLOADS) == {
         *("put", "put_stream", "put_stream_metadata", "put_during_query"),
         *("query", "query_batch", "query_filtered", "engine", "churn", "open", "memory"),
     }
 
 
-def test_defaults_are_those_of_the_issue() -> None:
+def test_defaults_are_the_documented_ones() -> None:
     chosen = bench.parse_arguments([])
     settings = chosen.settings
     assert (settings.vectors, settings.dimension, settings.data) == (20_000, 384, None)
@@ -117,3 +117,18 @@ def test_peer_that_cannot_be_had_is_told_in_a_sentence(
     monkeypatch.setattr(bench, "known_peers", lambda: {"abacus": missing})
     assert bench.main(["--peer", "abacus", "--vectors", "300", "--dimension", "8"]) == 2
     assert "bench.py: the peer abacus needs beads; install them\n" in capsys.readouterr().err
+
+
+def test_peer_that_cannot_be_had_does_not_hide_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(_target: str | None) -> EngineSubject:
+        raise PeerUnavailable("install beads")
+
+    peers = {"twin": lambda _target: EngineSubject(8), "abacus": missing}
+    monkeypatch.setattr(bench, "known_peers", lambda: peers)
+    arguments = "--peer twin,abacus --vectors 300 --dimension 8 --seconds 0.05 --json"
+    assert bench.main(arguments.split()) == 2
+    told = capsys.readouterr()
+    assert "bench.py: install beads\n" in told.err
+    assert json.loads(told.out.splitlines()[-1])["workload"] == "engine to engine"

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bench_compare import compare_peers, compared
 from bench_ours import EngineSubject
+from bench_peer_base import PeerUnavailable
 from bench_report import Case, Result
 from bench_session import Session, Settings
 from bench_subject import MEMORY
@@ -26,6 +27,11 @@ def result_of(name: str, seconds: float, recall: float, memory: int) -> Result:
             Case(MEMORY, "MB", memory),
         ),
     )
+
+
+def complain(missing: PeerUnavailable) -> None:
+    """Fail, because no peer is missing."""
+    raise missing
 
 
 def test_comparison_says_how_many_times_as_fast_and_as_small() -> None:
@@ -60,7 +66,7 @@ def test_peer_in_process_is_compared_with_the_engine() -> None:
         name = "twin"
 
     with Session(SETTINGS, Console(file=io.StringIO())) as session:
-        results = list(compare_peers(session, {"twin": lambda: Twin(8)}))
+        results = list(compare_peers(session, {"twin": lambda: Twin(8)}, complain))
     assert [result.workload for result in results] == ["twin", "engine", "engine to twin"]
     twin, engine, ratios = results
     assert [case.name for case in twin.cases] == [case.name for case in engine.cases]
@@ -73,10 +79,28 @@ def test_peer_that_is_a_server_is_compared_with_the_server() -> None:
         in_process = False
 
     with Session(SETTINGS, Console(file=io.StringIO())) as session:
-        results = list(compare_peers(session, {"remote": lambda: Remote(8)}))
+        results = list(compare_peers(session, {"remote": lambda: Remote(8)}, complain))
     assert [result.workload for result in results] == ["remote", "server", "server to remote"]
+
+
+def test_peer_that_cannot_be_had_does_not_stop_the_others() -> None:
+    class Twin(EngineSubject):
+        name = "twin"
+
+    def missing() -> EngineSubject:
+        raise PeerUnavailable("install beads")
+
+    makers = {"first": lambda: Twin(8), "abacus": missing, "last": lambda: Twin(8)}
+    told: list[PeerUnavailable] = []
+    with Session(SETTINGS, Console(file=io.StringIO())) as session:
+        results = list(compare_peers(session, makers, told.append))
+    assert [result.workload for result in results] == [
+        *("twin", "twin", "engine"),
+        *("engine to twin", "engine to twin"),
+    ]
+    assert [str(one) for one in told] == ["install beads"]
 
 
 def test_nothing_is_measured_where_no_peer_is_named() -> None:
     with Session(SETTINGS, Console(file=io.StringIO())) as session:
-        assert list(compare_peers(session, {})) == []
+        assert list(compare_peers(session, {}, complain)) == []

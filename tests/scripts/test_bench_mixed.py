@@ -30,9 +30,13 @@ def test_queries_are_measured_beside_a_load() -> None:
     for name in beside:
         assert 0 < cases[name].count <= cases["idle"].count
         assert cases[name].recall_at_10 is None
-    paced, unthrottled = result.ratios
+    paced, pace, asked, unthrottled = result.ratios
     assert (paced.at_most, unthrottled.at_most) == (5.0, None)
     assert paced.value > 0
+    assert (pace.name, pace.at_least) == ("acknowledged to the pace", 0.95)
+    assert pace.value == pytest.approx(cases[f"{beside[0]}: acknowledged"].count / 3_000)
+    assert (asked.name, asked.at_least) == (f"queries {beside[0]} to idle queries", 1.0)
+    assert asked.value == cases[beside[0]].count / cases["idle"].count
 
 
 def test_load_puts_while_the_block_runs_and_says_how_much() -> None:

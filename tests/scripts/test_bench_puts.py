@@ -71,7 +71,13 @@ def test_bound_on_pending_vectors_is_counted_in_vectors() -> None:
 
 
 def test_acknowledgement_of_the_first_vectors_is_that_of_their_last_batch() -> None:
-    run = Run([0.1, 0.2, 0.3], 1.0, [0.01, 0.02, 0.03], 0.5)
+    run = Run([(0.1, 500), (0.2, 1_000), (0.3, 1_200)], 1.0, [0.01, 0.02, 0.03], 0.5)
     assert run.within(500) == (0.1, 0.01)
     assert run.within(501) == (0.2, 0.02)
     assert run.within(1_200) == (0.3, 0.03)
+
+
+def test_batches_of_another_size_are_counted_in_vectors() -> None:
+    run = Run([(0.1, 900), (0.2, 1_200)], 1.0, [0.01, 0.02, 0.03], 0.5)
+    assert run.within(501) == (0.1, 0.02)
+    assert run.within(901) == (0.2, 0.02)

@@ -92,3 +92,16 @@ def test_process_that_works_is_waited_for(tmp_path: Path) -> None:
     with ServerProcess(command(code), tmp_path / "log") as busy:
         wait_until_quiet(busy.pid)
         assert done.exists()
+
+
+def test_child_that_only_waits_is_waited_for(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    code = (
+        "import os, pathlib, time; child = os.fork()\n"
+        "if not child:\n"
+        f"    time.sleep(3); pathlib.Path({str(done)!r}).touch(); os._exit(0)\n"
+        "print('ready grpc=a:1', flush=True); os.waitpid(child, 0); time.sleep(60)"
+    )
+    with ServerProcess(command(code), tmp_path / "log") as parent:
+        wait_until_quiet(parent.pid)
+        assert done.exists()

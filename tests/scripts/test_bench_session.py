@@ -94,13 +94,13 @@ def test_every_batch_of_a_put_has_its_moment() -> None:
         session.server() as server,
         Client(server.target) as client,
     ):
-        answered_s, indexed_s = session.put_and_index(client, "putting", metadata=False)
+        answers, indexed_s = session.put_and_index(client, "putting", metadata=False)
         (found,) = client.get_vectors(
             BUCKET, INDEX_NAME, [session.dataset.keys[0]], return_metadata=True
         )
-    assert len(answered_s) == 3
-    assert sorted(answered_s) == answered_s
-    assert 0 < answered_s[-1] <= indexed_s
+    assert [stored for _, stored in answers] == [500, 1_000, 1_200]
+    assert sorted(answers) == answers
+    assert 0 < answers[0][0] <= answers[-1][0] <= indexed_s
     assert found.metadata == {}
 
 

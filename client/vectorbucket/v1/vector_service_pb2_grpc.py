@@ -50,9 +50,9 @@ class VectorServiceStub(object):
     larger than the server takes; send less at once.
     - `RESOURCE_EXHAUSTED` (ERROR_REASON_QPS_LIMIT_EXCEEDED): too much at once; retry after the time
     in `RetryInfo`.
-    - `UNAVAILABLE` (ERROR_REASON_SERVICE_UNAVAILABLE): starting, draining or out of disk; retry
-    after the time in `RetryInfo`. Every RPC here can be repeated without harm: puts replace,
-    deletes of missing keys do nothing.
+    - `UNAVAILABLE` (ERROR_REASON_SERVICE_UNAVAILABLE): starting, draining, out of disk, or
+    bringing the index into memory; retry after the time in `RetryInfo`. Every RPC here can be
+    repeated without harm: puts replace, deletes of missing keys do nothing.
     - `DEADLINE_EXCEEDED` (ERROR_REASON_REQUEST_TIMEOUT): the caller's deadline passed; repeat with a
     longer one.
     - `INTERNAL` (ERROR_REASON_INTERNAL_ERROR): the server failed; report the request id that the
@@ -132,9 +132,9 @@ class VectorServiceServicer(object):
     larger than the server takes; send less at once.
     - `RESOURCE_EXHAUSTED` (ERROR_REASON_QPS_LIMIT_EXCEEDED): too much at once; retry after the time
     in `RetryInfo`.
-    - `UNAVAILABLE` (ERROR_REASON_SERVICE_UNAVAILABLE): starting, draining or out of disk; retry
-    after the time in `RetryInfo`. Every RPC here can be repeated without harm: puts replace,
-    deletes of missing keys do nothing.
+    - `UNAVAILABLE` (ERROR_REASON_SERVICE_UNAVAILABLE): starting, draining, out of disk, or
+    bringing the index into memory; retry after the time in `RetryInfo`. Every RPC here can be
+    repeated without harm: puts replace, deletes of missing keys do nothing.
     - `DEADLINE_EXCEEDED` (ERROR_REASON_REQUEST_TIMEOUT): the caller's deadline passed; repeat with a
     longer one.
     - `INTERNAL` (ERROR_REASON_INTERNAL_ERROR): the server failed; report the request id that the
@@ -376,9 +376,9 @@ class VectorService(object):
     larger than the server takes; send less at once.
     - `RESOURCE_EXHAUSTED` (ERROR_REASON_QPS_LIMIT_EXCEEDED): too much at once; retry after the time
     in `RetryInfo`.
-    - `UNAVAILABLE` (ERROR_REASON_SERVICE_UNAVAILABLE): starting, draining or out of disk; retry
-    after the time in `RetryInfo`. Every RPC here can be repeated without harm: puts replace,
-    deletes of missing keys do nothing.
+    - `UNAVAILABLE` (ERROR_REASON_SERVICE_UNAVAILABLE): starting, draining, out of disk, or
+    bringing the index into memory; retry after the time in `RetryInfo`. Every RPC here can be
+    repeated without harm: puts replace, deletes of missing keys do nothing.
     - `DEADLINE_EXCEEDED` (ERROR_REASON_REQUEST_TIMEOUT): the caller's deadline passed; repeat with a
     longer one.
     - `INTERNAL` (ERROR_REASON_INTERNAL_ERROR): the server failed; report the request id that the

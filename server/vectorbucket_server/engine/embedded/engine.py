@@ -124,7 +124,11 @@ class EmbeddedEngine(Engine):
     def _before_leaving(self, opened: OpenIndex) -> None:
         """Save an index that is about to leave memory, if bringing it back would be dear."""
         generation = opened.generation
-        if generation is None or generation.unsaved < self._options.checkpoint_changes_min:
+        if (
+            generation is None
+            or opened.is_busy
+            or generation.unsaved < self._options.checkpoint_changes_min
+        ):
             return
         try:
             self._saver.save(opened)

@@ -103,6 +103,7 @@ def _work_and_end(work: Callable[[], bytes], answer: int) -> None:
         if _prctl is not None:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.nice(_NICENESS)
+        signal.set_wakeup_fd(-1)  # the parent's; a file of ours may get its number
         os.closerange(3, answer)
         os.closerange(answer + 1, os.sysconf("SC_OPEN_MAX"))
         try:

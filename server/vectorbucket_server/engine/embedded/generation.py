@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from pyroaring import BitMap
 
+from vectorbucket.errors import ServiceUnavailable
 from vectorbucket_server.engine.embedded.graph import Graph, graph_bytes
 from vectorbucket_server.engine.embedded.labels import LabelArray
 from vectorbucket_server.engine.embedded.metadata_index import MetadataIndex
@@ -36,6 +37,9 @@ from vectorbucket_server.engine.embedded.rwlock import ReadWriteLock
 from vectorbucket_server.model import Float32Array, Index, Metadata
 
 _GRAPH_CAPACITY_MIN = 4_096
+
+_MARKS_MAX = 4_096
+"""Dead slots that a turn marks at most: two milliseconds. Readers look for the dead themselves."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,15 +243,12 @@ class Generation:
     def _mark_dead(self) -> None:
         """Mark the dead slots that the graph holds; the caller holds the write lock."""
         assert self._graph is not None  # noqa: S101 - turn made it
-        later = []
-        while self._to_mark:
+        for _ in range(min(len(self._to_mark), _MARKS_MAX)):
             slot = self._to_mark.popleft()
-            if slot >= self.graphed:
-                later.append(slot)
-            elif slot not in self.absent and slot not in self.marked:
+            # One that is still to have its turn is dead by then, and never goes in.
+            if slot < self.graphed and slot not in self.absent and slot not in self.marked:
                 self._graph.mark_dead(slot)
                 self.marked.add(slot)
-        self._to_mark.extend(later)
 
     @property
     def dead_count(self) -> int:
@@ -284,7 +285,8 @@ class Generation:
     @property
     def has_graph(self) -> bool:
         """Whether there is a graph with something in it."""
-        return self._graph is not None and self._graph.live > 0
+        graph = self._graph  # once: it may be replaced between two looks
+        return graph is not None and graph.live > 0
 
     def search(self, queries: Float32Array, breadth: int, threads: int) -> Found:
         """Return the slots of the graph that are nearest to each query.
@@ -312,3 +314,9 @@ class Generation:
     def close(self) -> None:
         """Close the files, and leave them. Readers that hold a view may finish with it."""
         self.rows.close()
+
+
+def disk_error(index_name: str, error: OSError) -> ServiceUnavailable:
+    """Return the contract's error for a file of an index that cannot be written or read."""
+    place = f" at {Path(error.filename).name}" if error.filename else ""
+    return ServiceUnavailable(f"index {index_name!r}: the disk refused{place}: {error.strerror}")

@@ -171,6 +171,8 @@ class Indexer:
         for opened in self._indexes():
             generation = opened.generation
             index_id = opened.index.index_id
+            if generation is None and index_id in self._rebuilds:
+                self._abandon(opened)
             if generation is None or self._stopping or not self._has_work(opened, generation):
                 self._bursts.pop(index_id, None)
                 continue
@@ -254,15 +256,21 @@ class Indexer:
             rebuild = None
         if rebuild is None and self._wants_rebuild(opened, generation):
             try:
-                self._budget.reserve(opened, generation.size_bytes)
+                # What is dead will not be in the new one; there is hardly ever room for all twice.
+                count = max(generation.view.count, 1)
+                extra_bytes = generation.size_bytes * generation.live_count // count
+                self._budget.reserve(opened, extra_bytes)
             except MemoryBudgetExceeded as error:
-                # The worn one goes on: it is slow, but what is pending has to go somewhere.
+                # The worn one goes on: it is slow, but what is pending has to go somewhere. Unless
+                # it is mostly dead: then what is alive comes again from the store.
+                if generation.dead_count > generation.live_count:
+                    opened.unload(afresh=True)
                 self._refused[index_id] = time.monotonic() + _AFTER_FAILURE_S
                 self._observer.background_failed(f"rebuild of {opened.index.name!r}", error)
                 return None
             self._refused.pop(index_id, None)
             with opened.work:  # under which a dropped index is closed, and its files removed after
-                if opened.is_dropped:
+                if opened.is_dropped or opened.generation is not generation:
                     self._budget.release(opened)
                     return None
                 opened.is_busy = True

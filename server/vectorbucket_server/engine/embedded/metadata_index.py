@@ -34,6 +34,7 @@ from vectorbucket_server.engine.embedded.number_lists import NumberList
 from vectorbucket_server.filters.expression import (
     And,
     Compare,
+    Comparison,
     Equals,
     Exists,
     Expression,
@@ -188,9 +189,19 @@ class MetadataIndex:
         return self.fields.get(name) or Field()
 
     def _and(self, expression: And, count: int) -> Listed:
-        if len(expression.operands) == 1:
-            return self._listed(expression.operands[0], count)
-        return reduce(and_, (self._bitmap(e, count) for e in expression.operands))
+        ranges: dict[str, list[tuple[Comparison, float]]] = {}
+        parts: list[Listed] = []
+        for operand in expression.operands:
+            if isinstance(operand, Compare) and self._field(operand.field).numbers.is_single:
+                # Both ends of a range at once: many slots lie beyond each that are not in it.
+                ends = ranges.setdefault(operand.field, [])
+                ends.append((operand.operator, operand.operand))
+            else:
+                parts.append(self._listed(operand, count))
+        parts += [self._field(name).numbers.compared(ends) for name, ends in ranges.items()]
+        if len(parts) == 1:
+            return parts[0]
+        return reduce(and_, (_as_bitmap(part, count) for part in parts))
 
     def _or(self, expression: Or, count: int) -> Listed:
         if len(expression.operands) == 1:
@@ -221,7 +232,7 @@ class MetadataIndex:
 
     def _compare(self, expression: Compare, count: int) -> Listed:  # noqa: ARG002
         numbers = self._field(expression.field).numbers
-        return numbers.compared(expression.operator, expression.operand)
+        return numbers.compared([(expression.operator, expression.operand)])
 
     _EVALUATE: ClassVar[dict[type, Callable[[MetadataIndex, Any, int], Listed]]] = {
         And: _and,

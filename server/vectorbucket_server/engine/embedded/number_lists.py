@@ -11,6 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,17 +48,22 @@ def _empty() -> _Pairs:
 class NumberList:
     """The pairs of one field."""
 
-    __slots__ = ("_new", "_pairs")
+    __slots__ = ("_last", "_new", "_pairs", "is_single")
 
     def __init__(self) -> None:
         self._pairs = _empty()
         self._new: list[tuple[float, int]] = []
+        self._last = -1
+        self.is_single = True
+        """Whether no slot has two numbers. Two bounds are one range only then: a list may hold one
+        number above the lower bound and another one below the upper."""
 
     @classmethod
     def of(cls, values: Float64Array, slots: SlotArray) -> NumberList:
         """Return the list of these pairs: float64 ascending, and uint32 of the same length."""
         made, none = cls(), _empty()
         made._pairs = _Pairs(values, slots, none.values, none.slots)
+        made.is_single = not len(slots) or int(np.bincount(slots).max()) == 1
         return made
 
     def pairs(self) -> tuple[Float64Array, SlotArray]:
@@ -75,7 +81,10 @@ class NumberList:
         return (len(seen.values) + len(seen.tail_values)) * (8 + 4)
 
     def add(self, value: float, slot: int) -> None:
-        """Add a pair; readers see it after ``publish``."""
+        """Add a pair, of the last slot or a new one; readers see it after ``publish``."""
+        if slot == self._last:
+            self.is_single = False
+        self._last = slot
         self._new.append((value, slot))
 
     def publish(self) -> None:
@@ -122,14 +131,17 @@ class NumberList:
         found, new = pairs.slots[start:stop], pairs.tail_slots[above & below]
         return np.concatenate([found, new]) if len(new) else found
 
-    def compared(self, comparison: Comparison, operand: float) -> SlotArray:
-        """Return the slots of numbers that compare so with the operand; see ``between``."""
-        match comparison:
-            case Comparison.GT:
-                return self.between(operand, np.inf, open_low=True)
-            case Comparison.GTE:
-                return self.between(operand, np.inf)
-            case Comparison.LT:
-                return self.between(-np.inf, operand, open_high=True)
-            case Comparison.LTE:
-                return self.between(-np.inf, operand)
+    def compared(self, comparisons: Iterable[tuple[Comparison, float]]) -> SlotArray:
+        """Return the slots of numbers that compare so with all these operands; see ``between``."""
+        low, high, open_low, open_high = -np.inf, np.inf, False, False
+        for comparison, operand in comparisons:
+            match comparison:
+                case Comparison.GT if operand >= low:
+                    low, open_low = operand, True
+                case Comparison.GTE if operand > low:
+                    low, open_low = operand, False
+                case Comparison.LT if operand <= high:
+                    high, open_high = operand, True
+                case Comparison.LTE if operand < high:
+                    high, open_high = operand, False
+        return self.between(low, high, open_low=open_low, open_high=open_high)

@@ -26,11 +26,13 @@ from vectorbucket_server.engine.base import Deadline, Observer, WriteGuard
 from vectorbucket_server.engine.embedded import change as changes
 from vectorbucket_server.engine.embedded.budget import MemoryBudget
 from vectorbucket_server.engine.embedded.change import Change
+from vectorbucket_server.engine.embedded.footprint import vector_bytes
+from vectorbucket_server.engine.embedded.generation import disk_error
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.embedded.pending import Backlog
 from vectorbucket_server.engine.embedded.reader import Reader
-from vectorbucket_server.engine.embedded.recovery import graph_m, load_state
-from vectorbucket_server.engine.embedded.room import ROW_BYTES, Room, disk_error
+from vectorbucket_server.engine.embedded.recovery import load_state
+from vectorbucket_server.engine.embedded.room import Room
 from vectorbucket_server.engine.embedded.search import Search
 from vectorbucket_server.engine.embedded.store import Store
 from vectorbucket_server.model import (
@@ -103,20 +105,20 @@ class OpenIndex(Room):
         deadline: Deadline,
     ) -> bool:
         """Store a batch; see Engine.put_vectors."""
-        generation = self.load(deadline)
+        metric = self.load(deadline).metric  # and no more: a writer may wait for long
         self.backlog.wait(backlog_wait_s, deadline)
-        rows = generation.metric.preprocess(batch.data)
+        rows = metric.preprocess(batch.data)
         names = [key.encode() for key in batch.keys]
         change = changes.putting(self.index.index_id, batch)
         deadline.check()
-        with self._admitted(deadline, len(batch) * self._vector_bytes()):
+        with self._admitted(deadline, len(batch) * vector_bytes(self.index, self._options)):
             generation = self._load_held()
             admitted = guard is None or guard.admit()
             if admitted:
                 try:
                     generation.stage(rows, names)
                 except OSError as error:
-                    raise disk_error(error) from error
+                    raise disk_error(self.index.name, error) from error
                 self._commit(change, batch.metadata)
                 self.put_s = time.monotonic()
                 if guard is not None:
@@ -124,10 +126,6 @@ class OpenIndex(Room):
         self._work_came()
         self._store.sync()
         return admitted
-
-    def _vector_bytes(self) -> int:
-        """Bytes of memory that one more vector takes, about."""
-        return 4 * self.index.dimension + 8 * graph_m(self.index, self._options) + 2 * ROW_BYTES
 
     def delete(self, keys: Sequence[str], deadline: Deadline) -> None:
         """Delete vectors; see Engine.delete_vectors. An index is not loaded for that."""

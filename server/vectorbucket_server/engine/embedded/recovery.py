@@ -127,7 +127,7 @@ class Recovery:
         named = load_checkpoints(self._store, self._index)
         # Before they are swept: a rebuild that does not know yet that it is outdated will throw
         # away the directory that it has made.
-        taken = [int(path.name) for path in directory.glob("*")]
+        taken = [int(path.name) for path in directory.glob("*") if path.name.isdecimal()]
         sweep(directory, named, below=None)
         generation = None
         while named and resume and generation is None:
@@ -236,14 +236,16 @@ def sweep(directory: Path, named: Sequence[Checkpoint], *, below: int | None) ->
         OSError: Something could not be removed.
     """
     kept = {(str(one.generation), one.name) for one in named}
+    numbers = {number for number, _ in kept}
     for generation in directory.glob("*"):
-        if generation.name not in {number for number, _ in kept}:
-            if below is None or int(generation.name) < below:
-                shutil.rmtree(generation)
-            continue
-        for path in generation.glob("checkpoint-*"):
-            if (generation.name, path.name) not in kept:
-                shutil.rmtree(path)
+        if not (generation.name.isdecimal() and generation.is_dir()):
+            continue  # not ours
+        if generation.name in numbers:
+            for path in generation.glob("checkpoint-*"):
+                if (generation.name, path.name) not in kept:
+                    shutil.rmtree(path)
+        elif below is None or int(generation.name) < below:
+            shutil.rmtree(generation)
 
 
 def decode_rows(rows: Iterator[tuple[bytes, bytes]]) -> tuple[list[bytes], list[Metadata]]:

@@ -13,7 +13,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,12 +29,11 @@ from vectorbucket.errors import (
 from vectorbucket_server.engine.base import NO_DEADLINE, Deadline, Observer
 from vectorbucket_server.engine.embedded.budget import MemoryBudget
 from vectorbucket_server.engine.embedded.dead_rows import DeadRows
-from vectorbucket_server.engine.embedded.generation import Generation
-from vectorbucket_server.engine.embedded.graph import graph_bytes
+from vectorbucket_server.engine.embedded.footprint import index_bytes
+from vectorbucket_server.engine.embedded.generation import Generation, disk_error
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.embedded.recovery import (
     Recovery,
-    graph_m,
     load_checkpoints,
     load_dead,
     load_state,
@@ -52,9 +50,6 @@ _LEAVE_WAIT_S = 1.0
 
 _USERS_LOOK_S = 0.001
 """How often, in seconds, it is looked whether the last user is done."""
-
-ROW_BYTES = 140
-"""What a vector takes in memory beside the graph, about: labels, norms, lists of its metadata."""
 
 
 class Room:
@@ -99,13 +94,15 @@ class Room:
         self._budget = budget
         self._work_came = work_came
         self._mutex = threading.Lock()
+        self._coming = threading.Lock()
+        """Held while memory is asked for: others may have to leave, and whoever waits for the same
+        room waits here, where he can give up. Taken by nobody who holds another lock."""
         self._dropped = False
         self._may_resume = True
         self._generation: Generation | None = None
         self._known: IndexState | None = None
-        self._users: set[int] = set()
+        self._users: set[object] = set()
         """Tickets of those who hold a generation, this one or one that it replaced."""
-        self._tickets = itertools.count()
         self.dead_rows = DeadRows(index.index_id, store)
 
     @property
@@ -136,12 +133,10 @@ class Room:
             Corruption: The store's counters are broken.
         """
         count = max(load_state(self._store, self.index).vector_count, 0)
-        for checkpoint in load_checkpoints(self._store, self.index)[:1]:
-            count = max(count, checkpoint.count)
-        graph = 0
-        if count >= self._options.graph_rows_min:
-            graph = graph_bytes(count, self.index.dimension, graph_m(self.index, self._options))
-        return graph + count * ROW_BYTES
+        if self._may_resume:
+            for checkpoint in load_checkpoints(self._store, self.index)[:1]:
+                count = max(count, checkpoint.count)
+        return index_bytes(self.index, self._options, count)
 
     def load(self, deadline: Deadline, stop: Deadline = NO_DEADLINE) -> Generation:
         """Return the generation, bringing it into memory if need be.
@@ -165,11 +160,7 @@ class Room:
         """Return the generation as ``load`` does, and keep it in memory until the block is done."""
         return _Use(self, deadline, NO_DEADLINE)
 
-    def ticket(self) -> int:
-        """Return a number for one use of the generation."""
-        return next(self._tickets)
-
-    def enter(self, ticket: int, deadline: Deadline, stop: Deadline) -> Generation:
+    def enter(self, ticket: object, deadline: Deadline, stop: Deadline) -> Generation:
         """Return the generation, for a user with a ticket who says when he is done: ``leave``."""
         if self._dropped:
             raise self._gone()
@@ -180,11 +171,11 @@ class Room:
         generation = self._generation
         return self._loaded(deadline, stop, ticket) if generation is None else generation
 
-    def leave(self, ticket: int) -> None:
+    def leave(self, ticket: object) -> None:
         """Say that a user is done."""
         self._users.discard(ticket)
 
-    def _loaded(self, deadline: Deadline, stop: Deadline, ticket: int) -> Generation:
+    def _loaded(self, deadline: Deadline, stop: Deadline, ticket: object) -> Generation:
         """Bring the generation into memory, for a user with this ticket."""
         # Whoever lets it leave must not wait for somebody who waits for it to be gone.
         self._users.discard(ticket)
@@ -201,8 +192,9 @@ class Room:
             MemoryBudgetExceeded: There is no such room.
         """
         while True:
-            self._budget.admit(self, self._grown_bytes(extra_bytes))
-            with self._writing(deadline):
+            with self._holding(self._coming, deadline):
+                self._budget.admit(self, self._grown_bytes(extra_bytes))
+            with self._entry_kept(), self._writing(deadline):
                 # It may have left since, and its room may be taken.
                 if not self._budget.holds(self):
                     continue
@@ -217,15 +209,34 @@ class Room:
     def _grown_bytes(self, extra_bytes: int) -> int:
         """Return what the index will take in all, loaded, with so much more in it."""
         try:
-            return (self.size_bytes or self.needed_bytes()) + extra_bytes
+            generation = self._generation
+            if generation is None:
+                return self.needed_bytes() + extra_bytes
+            # As much as it will ask for when it comes back, or it could not.
+            estimated_bytes = index_bytes(self.index, self._options, generation.view.count)
+            return max(generation.size_bytes, estimated_bytes) + extra_bytes
         except Corruption:
             if self._dropped:  # and its records removed, meanwhile
                 raise self._gone() from None
             raise
 
     @contextmanager
-    def _writing(self, deadline: Deadline) -> Iterator[None]:
-        """Hold the write mutex.
+    def _entry_kept(self) -> Iterator[None]:
+        """Keep what was admitted, unless the block fails and nothing is loaded for it."""
+        try:
+            yield
+        except (RequestTimeout, ServiceUnavailable):
+            if self._generation is None:
+                self._budget.left(self)
+            raise
+
+    def _writing(self, deadline: Deadline) -> AbstractContextManager[None]:
+        """Hold the write mutex; see ``_holding``."""
+        return self._holding(self._mutex, deadline)
+
+    @contextmanager
+    def _holding(self, lock: threading.Lock, deadline: Deadline) -> Iterator[None]:
+        """Hold a lock.
 
         Raises:
             RequestTimeout: The deadline passed before that.
@@ -233,14 +244,14 @@ class Room:
         """
         left_s = deadline.remaining_s()
         patient = left_s is None or left_s > _WAIT_S
-        if not self._mutex.acquire(timeout=_WAIT_S if patient else max(left_s or 0.0, 0.0)):
+        if not lock.acquire(timeout=_WAIT_S if patient else max(left_s or 0.0, 0.0)):
             # Whoever waits holds a worker; other indexes need those.
             text = f"index {self.index.name!r} is still being loaded"
             raise ServiceUnavailable(text) if patient else RequestTimeout(text)
         try:
             yield
         finally:
-            self._mutex.release()
+            lock.release()
 
     def _load_held(self, stop: Deadline = NO_DEADLINE) -> Generation:
         """Return the generation; the caller holds the mutex."""
@@ -253,7 +264,7 @@ class Room:
                     self._state(), self.directory, stop=stop, resume=self._may_resume
                 )
             except OSError as error:
-                raise disk_error(error) from error
+                raise disk_error(self.index.name, error) from error
             self._generation, self.checkpoints = recovered.generation, recovered.checkpoints
             self.saved_s, self._may_resume = time.monotonic(), True
             self._work_came()
@@ -292,10 +303,11 @@ class Room:
         self._budget.note(self)
         return True
 
-    def unload(self) -> bool:
+    def unload(self, *, afresh: bool = False) -> bool:
         """Let the generation leave memory; return False if it is in use or not there.
 
-        What no checkpoint holds is made again from the store when the index is used again.
+        What no checkpoint holds is made again from the store when the index is used again; if
+        ``afresh``, all of it is, without what is dead.
         """
         until = time.monotonic() + _LEAVE_WAIT_S
         with ExitStack() as held:
@@ -303,16 +315,19 @@ class Room:
                 if not lock.acquire(timeout=max(until - time.monotonic(), 0.0)):
                     return False  # whoever is at work on it is using it
                 held.callback(lock.release)
+            if self.is_busy:
+                return False  # before it is taken away, or the rebuild would take itself for old
             generation, self._generation = self._generation, None
             if generation is None:
                 return False
             # Whoever comes from now on finds nothing and waits for the mutex.
-            while self._users and not self.is_busy and time.monotonic() < until:
+            while self._users and time.monotonic() < until:
                 time.sleep(_USERS_LOOK_S)
-            if self._users or self.is_busy:
+            if self._users:
                 self._generation = generation
                 return False
             generation.close()
+            self._may_resume = self._may_resume and not afresh
             self._budget.left(self)
         return True
 
@@ -370,7 +385,7 @@ class _Use:
         self._room = room
         self._deadline = deadline
         self._stop = stop
-        self._ticket = room.ticket()
+        self._ticket = object()
 
     def __enter__(self) -> Generation:
         try:
@@ -381,8 +396,3 @@ class _Use:
 
     def __exit__(self, *error: object) -> None:
         self._room.leave(self._ticket)
-
-
-def disk_error(error: OSError) -> ServiceUnavailable:
-    """Return the contract's error for a file that cannot be written."""
-    return ServiceUnavailable(f"the disk refused a write: {error.strerror}")

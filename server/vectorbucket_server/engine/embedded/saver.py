@@ -74,6 +74,15 @@ def is_due(generation: Generation, since_s: float, options: EmbeddedOptions) -> 
     return since_s >= options.checkpoint_interval_s and unsaved > _SMALL_SHARE * live
 
 
+def has_outlived(generation: Generation, checkpoints: Sequence[Checkpoint]) -> bool:
+    """Return whether checkpoints are only of generations before, and this one needs none.
+
+    An index that has become small has no graph: what it had would be loaded at every start.
+    """
+    own = int(generation.directory.name)
+    return not generation.wants_graph and any(one.generation != own for one in checkpoints)
+
+
 class Saver:
     """The thread, and ``save`` for those who cannot wait for it."""
 
@@ -136,6 +145,8 @@ class Saver:
             return False
         if now - self._failed_s.get(opened.index.index_id, -_AFTER_FAILURE_S) < _AFTER_FAILURE_S:
             return False
+        if has_outlived(generation, opened.checkpoints):
+            return True
         return is_due(generation, now - opened.saved_s, self._options)
 
     def _try(self, opened: OpenIndex) -> None:
@@ -160,6 +171,9 @@ class Saver:
         """
         with opened.saving:
             with opened.frozen() as (generation, state):
+                if generation is not None and has_outlived(generation, opened.checkpoints):
+                    self._keep(opened, generation, [])
+                    return False
                 if generation is None or not generation.has_graph or not generation.unsaved:
                     return False
                 saved, name = generation.unsaved, checkpoints.free_name(generation.directory)
@@ -177,9 +191,9 @@ class Saver:
             except FAILURES:
                 shutil.rmtree(generation.directory / name, ignore_errors=True)
                 raise
+            # From here on the store may name it, whatever fails.
             generation.unsaved -= saved
-            opened.checkpoints, opened.saved_s = named, time.monotonic()
-            sweep(opened.directory, named, below=int(generation.directory.name))
+            self._keep(opened, generation, named)
             return True
 
     def _name(self, opened: OpenIndex, named: list[Checkpoint]) -> None:
@@ -188,4 +202,11 @@ class Saver:
         key = checkpoints_key(opened.index.index_id)
         batch.put(Family.CATALOG, key, encode_checkpoints(named))
         self._store.write(batch)
+
+    def _keep(self, opened: OpenIndex, generation: Generation, named: list[Checkpoint]) -> None:
+        """Remove all checkpoints but those named, once that they are named is on the disk."""
+        if not named:
+            self._name(opened, named)
+        opened.checkpoints, opened.saved_s = named, time.monotonic()
         self._store.sync()
+        sweep(opened.directory, named, below=int(generation.directory.name))

@@ -76,14 +76,14 @@ def assert_alike(
         assert list(found.matching(question, count)) == list(lists.matching(question, count))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(derandomize=True, database=None, deadline=None, max_examples=150)
 @given(st.lists(METADATA, max_size=12))
 def test_lists_that_were_read_answer_as_those_that_were_written(metadata: list[Metadata]) -> None:
     lists = lists_of(metadata)
     assert_alike(again(lists), lists, metadata, len(metadata))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(derandomize=True, database=None, deadline=None, max_examples=60)
 @given(st.lists(METADATA, max_size=8), st.lists(METADATA, max_size=8))
 def test_lists_that_were_read_take_more(first: list[Metadata], later: list[Metadata]) -> None:
     lists, everything = lists_of(first), [*first, *later]

@@ -297,3 +297,15 @@ def test_reader_sees_its_view_beside_the_writer() -> None:
             index.add(first, metadata[first : first + 50])
             published.append(first + 50)
     assert wrong == []
+
+
+def test_ends_of_a_range_may_be_met_by_two_numbers_of_a_list_and_by_one_alone() -> None:
+    between = And((Compare("f", Comparison.GTE, 3.0), Compare("f", Comparison.LT, 7.0)))
+    lists = MetadataIndex(())
+    lists.add(0, [{"f": 2.0}, {"f": 3.0}, {"f": 7.0}])
+    assert list(lists.matching(between, 3)) == [1]
+    lists.add(3, [{"f": [1.0, 9.0]}, {"f": [1.0, 2.0]}])
+    assert list(lists.matching(between, 3)) == [1], "an older view, evaluated now"
+    assert list(lists.matching(between, 5)) == [1, 3]
+    both = And((*between.operands, Exists("g", present=False)))
+    assert list(lists.matching(both, 5)) == [1, 3]

@@ -92,14 +92,14 @@ def test_comparison_agrees_with_looking_at_every_number(comparison: Comparison) 
         expected = [
             slot for slot, value in enumerate(values) if OPERATORS[comparison](value, operand)
         ]
-        assert sorted(numbers.compared(comparison, operand).tolist()) == expected
+        assert sorted(numbers.compared([(comparison, operand)]).tolist()) == expected
 
 
 def test_zero_is_zero_whatever_its_sign() -> None:
     numbers = filled([0.0, -0.0, 1.0])
     assert sorted(numbers.between(-0.0, -0.0).tolist()) == [0, 1]
     assert sorted(numbers.between(0.0, 0.0).tolist()) == [0, 1]
-    assert sorted(numbers.compared(Comparison.GT, -0.0).tolist()) == [2]
+    assert sorted(numbers.compared([(Comparison.GT, -0.0)]).tolist()) == [2]
 
 
 def test_range_whose_ends_are_crossed_is_empty() -> None:
@@ -150,7 +150,7 @@ def test_list_is_made_again_of_its_pairs(count: int) -> None:
     again = NumberList.of(values, slots)
     assert again.size_bytes == numbers.size_bytes == 12 * count
     for comparison in Comparison:
-        found, wanted = again.compared(comparison, 3.0), numbers.compared(comparison, 3.0)
+        found, wanted = again.compared([(comparison, 3.0)]), numbers.compared([(comparison, 3.0)])
         assert np.array_equal(np.sort(found), np.sort(wanted))
     again.add(3.5, count)
     again.publish()
@@ -178,3 +178,38 @@ def test_reader_sees_whole_publications_beside_the_writer() -> None:
         done.set()
     assert torn == []
     assert len(numbers.between(-INFINITY, INFINITY)) == 12_000
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [(Comparison.GTE, 3.0), (Comparison.LT, 7.0)],
+        [(Comparison.GT, 3.0), (Comparison.LTE, 7.0)],
+        [(Comparison.GT, 3.0), (Comparison.GTE, 3.0), (Comparison.GTE, 2.0)],
+        [(Comparison.LTE, 7.0), (Comparison.LT, 7.0), (Comparison.LT, 8.0)],
+        [(Comparison.GTE, 7.0), (Comparison.LT, 3.0)],
+        [],
+    ],
+)
+def test_several_comparisons_are_one_range(ends: list[tuple[Comparison, float]]) -> None:
+    numbers = NumberList()
+    for slot in range(10):
+        numbers.add(float(slot), slot)
+    numbers.publish()
+    wanted = [
+        s for s in range(10) if all(OPERATORS[one](float(s), operand) for one, operand in ends)
+    ]
+    assert sorted(numbers.compared(ends).tolist()) == wanted
+
+
+def test_slot_with_two_numbers_is_noticed_also_after_a_restart() -> None:
+    numbers = NumberList()
+    numbers.add(1.0, 0)
+    numbers.add(2.0, 1)
+    numbers.publish()
+    before = numbers.is_single, NumberList.of(*numbers.pairs()).is_single
+    numbers.add(9.0, 1)
+    numbers.publish()
+    after = numbers.is_single, NumberList.of(*numbers.pairs()).is_single
+    assert (before, after) == ((True, True), (False, False))
+    assert NumberList.of(np.empty(0), np.empty(0, dtype=np.uint32)).is_single

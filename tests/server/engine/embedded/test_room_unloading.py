@@ -30,7 +30,7 @@ from rooms import (
 from vectorbucket.errors import Corruption
 from vectorbucket_server.engine.base import NO_DEADLINE
 from vectorbucket_server.engine.embedded import room as module
-from vectorbucket_server.engine.embedded.graph import graph_bytes
+from vectorbucket_server.engine.embedded.footprint import index_bytes
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.embedded.saver import Saver
@@ -278,11 +278,11 @@ def test_index_needs_memory_for_its_vectors_and_their_graph(
     room = make_room(store, settings, make_index(DIMENSION), loaded=False)
     assert room.needed_bytes() == 0
     put(room, 99)
-    assert room.needed_bytes() == 99 * module.ROW_BYTES
+    assert room.needed_bytes() == index_bytes(room.index, settings, 99)
     put(room, 1, start=99)
-    assert room.needed_bytes() == 100 * module.ROW_BYTES + graph_bytes(100, DIMENSION, 16)
+    assert room.needed_bytes() == index_bytes(room.index, settings, 100)
     room.unload()
-    assert room.needed_bytes() == 100 * module.ROW_BYTES + graph_bytes(100, DIMENSION, 16)
+    assert room.needed_bytes() == index_bytes(room.index, settings, 100)
 
 
 def test_index_needs_memory_for_the_dead_in_its_checkpoint(
@@ -293,7 +293,7 @@ def test_index_needs_memory_for_the_dead_in_its_checkpoint(
     put(room, 50)
     index_all(room)
     save(room, store, notes)
-    assert room.needed_bytes() == 100 * module.ROW_BYTES + graph_bytes(100, DIMENSION, 16)
+    assert room.needed_bytes() == index_bytes(room.index, room._options, 100)
 
 
 def test_what_an_index_needs_is_about_what_it_takes(
