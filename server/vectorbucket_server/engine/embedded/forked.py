@@ -8,6 +8,7 @@ Rules of this file:
 
 - The work may use memory and files. It must not use threads, locks, the store or the network: the
   threads that own those do not exist in the child.
+- The child is not traced: tracers (coverage, debuggers) have locks too.
 - The child holds no file or socket of its parent, and dies with it.
 - Two libraries have handlers that run at a fork and end badly in a process with threads: those of
   gRPC are switched off (fork_support.py), and OpenBLAS is kept to one thread, because its handler
@@ -20,6 +21,7 @@ import ctypes
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable
 
@@ -51,14 +53,20 @@ class Child:
             OSError: The system has no room for another process.
         """
         self._answer, answer = os.pipe()
+        tracer, profiler = sys.gettrace(), sys.getprofile()
+        sys.settrace(None)
+        sys.setprofile(None)
         try:
             self._process = os.fork()
+            if not self._process:
+                _work_and_end(work, answer)
         except OSError:
             os.close(self._answer)
             os.close(answer)
             raise
-        if not self._process:
-            _work_and_end(work, answer)
+        finally:
+            sys.settrace(tracer)
+            sys.setprofile(profiler)
         os.close(answer)
 
     def wait(self, patience_s: float) -> bytes:

@@ -296,6 +296,30 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+def test_child_of_a_traced_thread_calls_no_tracer() -> None:
+    """A tracer that takes a lock waits for ever in a child that was forked while it was held."""
+    parent, lock = os.getpid(), threading.Lock()
+
+    def trace(_frame: object, event: str, _argument: object) -> None:
+        if event == "call" and os.getpid() != parent:
+            lock.acquire()
+
+    answers: list[bytes] = []
+
+    def fork() -> None:
+        sys.settrace(trace)
+        try:
+            answers.append(Child(lambda: b"done").wait(WITHIN_S))
+        finally:
+            sys.settrace(None)
+
+    with lock:
+        thread = threading.Thread(target=fork)
+        thread.start()
+        thread.join()
+    assert answers == [b"done"]
+
+
 def test_child_dies_with_its_parent() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", DYING_PARENT],
