@@ -15,18 +15,23 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import fields
 from enum import Enum
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import grpc
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
 
 from vectorbucket import limits
 from vectorbucket.errors import TABLE, VectorBucketError
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
-from vectorbucket_server.settings import ENVIRONMENT_PREFIX, Settings
+from vectorbucket_server.rest.options import RestOptions
+from vectorbucket_server.rest.oss.routes import ROUTES, UNSUPPORTED
+from vectorbucket_server.settings import ENVIRONMENT_PREFIX, Settings, TranslateSettings
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
@@ -103,33 +108,61 @@ def _summary(leaf: type[VectorBucketError]) -> str:
     return inspect.cleandoc(leaf.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
 
 
-def settings_table() -> str:
-    """Return the settings: how each is given, its default, and what it means."""
+def settings_table(kind: type[BaseSettings], without: Container[str] = ()) -> str:
+    """Return settings: how each is given, its default, and what it means.
+
+    Args:
+        kind: The class that declares them.
+        without: Names of settings that the table leaves out.
+    """
     return table(
         ("flag", "environment", "default", "meaning"),
         (
             (
                 f"`--{name.replace('_', '-')}`",
                 f"`{ENVIRONMENT_PREFIX}{name.upper()}`",
-                shown(field.get_default(call_default_factory=True)),
+                shown(_plain(field.get_default(call_default_factory=True))),
                 " ".join((field.description or "").split()),
             )
-            for name, field in Settings.model_fields.items()
+            for name, field in kind.model_fields.items()
+            if name not in without
         ),
     )
 
 
-def options_table() -> str:
-    """Return the options of the embedded engine that are no settings of their own."""
-    texts = attribute_docstrings(EmbeddedOptions)
+def _plain(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def options_table(kind: type[Any]) -> str:
+    """Return the options of a dataclass that are no settings of their own."""
+    texts = attribute_docstrings(kind)
     return table(
         ("option", "default", "meaning"),
         (
             (f"`{field.name}`", shown(field.default), texts[field.name])
-            for field in fields(EmbeddedOptions)
+            for field in fields(kind)
             if field.name not in Settings.model_fields
         ),
     )
+
+
+def operations_table() -> str:
+    """Return the operations of the REST API: how each is called, and how it differs here."""
+    answered = [
+        (
+            f"`{route.operation}`",
+            f"`{route.method} /{'?' if route.flag else ''}{route.flag}`",
+            "yes",
+            route.differences or "none",
+        )
+        for route in ROUTES
+    ]
+    refused = [
+        (f"`{name}`", f"`POST /?{flag}`", "no", "answered with `VectorIndexParameterInvalid`")
+        for flag, name in UNSUPPORTED.items()
+    ]
+    return table(("operation", "request", "supported", "differences"), answered + refused)
 
 
 def tables() -> dict[str, str]:
@@ -137,8 +170,11 @@ def tables() -> dict[str, str]:
     return {
         "limits": limits_table(),
         "errors": errors_table(),
-        "settings": settings_table(),
-        "options": options_table(),
+        "settings": settings_table(Settings),
+        "translate": settings_table(TranslateSettings, without=Settings.model_fields),
+        "options": options_table(EmbeddedOptions),
+        "rest_options": options_table(RestOptions),
+        "operations": operations_table(),
     }
 
 

@@ -30,7 +30,7 @@ class Room:
     """Packages that are neither ours nor the standard library's; None means any."""
 
 
-CONTRACT = frozenset({"errors and limits", "messages"})
+CONTRACT = frozenset({"errors and limits", "messages", "status"})
 NOTHING: frozenset[str] = frozenset()
 NUMPY = frozenset({"numpy"})
 _SERVER = "vectorbucket_server"
@@ -44,8 +44,10 @@ ROOMS = (
         third_party=NOTHING,
     ),
     Room("messages", 0, ("vectorbucket.v1",)),
+    # How an error crosses the wire, both ways.
+    Room("status", 1, ("vectorbucket.status",), frozenset({"errors and limits"})),
     # The client is a tower of its own; its face exports what stands behind it.
-    Room("client", 1, ("vectorbucket",), CONTRACT),
+    Room("client", 2, ("vectorbucket",), CONTRACT),
     Room(
         "domain",
         1,
@@ -85,7 +87,17 @@ ROOMS = (
         "roof",
         6,
         tuple(
-            f"{_SERVER}.{name}" for name in ("app", "cli", "settings", "__main__", "fork_support")
+            f"{_SERVER}.{name}"
+            for name in (
+                "app",
+                "cli",
+                "settings",
+                "listening",
+                "translate",
+                "translator_process",
+                "__main__",
+                "fork_support",
+            )
         ),
         CONTRACT
         | _ENGINES

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from vectorbucket.errors import Corruption
 from vectorbucket_server.engine.embedded.schema import Checkpoint, CheckpointFile, Family
-from vectorbucket_server.model import Bucket, DistanceMetric, Index
+from vectorbucket_server.model import Bucket, BucketLogging, DistanceMetric, Index
 
 INDEX = Index("things", "vectors", 3, DistanceMetric.COSINE, ("note", "b"), 1_700, 9)
 INDEX_JSON = (
@@ -33,7 +33,17 @@ CHECKPOINTS_JSON = (
     b'"dimension":3,"metric":"cosine","m":16,"files":{"keys":{"size_bytes":7,"crc32":1}}}]'
 )
 BUCKET = Bucket("things", "1234567890", 1_700)
-BUCKET_JSON = b'{"name":"things","account_id":"1234567890","created_ms":1700}'
+BUCKET_JSON = (
+    b'{"name":"things","account_id":"1234567890","created_ms":1700,"policy":"","logging":null}'
+)
+LOGGED_BUCKET = Bucket(
+    "things", "1234567890", 1_700, '{"é":\t"\\u00e9"}\n', BucketLogging("logs", "ünter/", "r")
+)
+LOGGED_BUCKET_JSON = (
+    '{"name":"things","account_id":"1234567890","created_ms":1700,'
+    '"policy":"{\\"é\\":\\t\\"\\\\u00e9\\"}\\n",'
+    '"logging":{"target_bucket":"logs","target_prefix":"ünter/","logging_role":"r"}}'
+).encode()
 
 PLACE = b"\x01\xfeplace"
 """A key that a decoder is told, to name it."""

@@ -6,7 +6,8 @@ so that a test which passes through here is a stranger to both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -106,6 +107,34 @@ def stubs_of(address: str, **options: int) -> Iterator[Stubs]:
             index_service_pb2_grpc.IndexServiceStub(channel),  # type: ignore[no-untyped-call]
             vector_service_pb2_grpc.VectorServiceStub(channel),  # type: ignore[no-untyped-call]
         )
+
+
+# --- Callers --------------------------------------------------------------------------------------
+
+Entry: TypeAlias = tuple[str, str | bytes]
+"""One entry of a call's metadata."""
+
+
+def bearer(api_key: str) -> Entry:
+    """Return the entry that says who calls."""
+    return ("authorization", f"Bearer {api_key}")
+
+
+class _Saying:
+    """A stub whose calls carry entries of metadata."""
+
+    def __init__(self, stub: object, entries: Sequence[Entry]) -> None:
+        self._stub = stub
+        self._entries = entries
+
+    def __getattr__(self, rpc: str) -> Callable[..., Any]:
+        return functools.partial(getattr(self._stub, rpc), metadata=self._entries)
+
+
+def saying(stubs: Stubs, *entries: Entry) -> Stubs:
+    """Return stubs on the same channel whose calls carry entries of metadata."""
+    services = (stubs.buckets, stubs.indexes, stubs.vectors)
+    return Stubs(stubs.channel, *(_Saying(one, entries) for one in services))
 
 
 # --- Messages -----------------------------------------------------------------------------------

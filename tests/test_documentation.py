@@ -18,7 +18,8 @@ from vectorbucket.errors import TABLE
 from vectorbucket.limits import Limits
 from vectorbucket_server import cli
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
-from vectorbucket_server.settings import ENVIRONMENT_PREFIX, Settings
+from vectorbucket_server.rest.options import RestOptions
+from vectorbucket_server.settings import ENVIRONMENT_PREFIX, Settings, TranslateSettings
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted(
@@ -42,9 +43,7 @@ def dead_links(page: Path, text: str) -> list[str]:
 
 def commands() -> list[str]:
     """Return the commands of ``vectorbucket-server``."""
-    (app,) = (value for value in vars(cli).values() if isinstance(value, typer.Typer))
-    command = typer.main.get_command(app)
-    return sorted(getattr(command, "commands", {}))
+    return sorted(getattr(typer.main.get_command(cli.command), "commands", {}))
 
 
 def operations() -> list[str]:
@@ -58,6 +57,13 @@ def test_every_setting_is_there_as_flag_and_variable() -> None:
     assert "grpc_address" in names
     assert missing([f"`--{name.replace('_', '-')}`" for name in names]) == []
     assert missing([f"`{ENVIRONMENT_PREFIX}{name.upper()}`" for name in names]) == []
+    own = list(TranslateSettings.model_fields)
+    assert missing([f"`--{name.replace('_', '-')}`" for name in own]) == []
+
+
+def test_every_option_of_rest_is_there() -> None:
+    names = {field.name for field in fields(RestOptions)} - set(Settings.model_fields)
+    assert missing([f"| `{name}` |" for name in sorted(names)]) == []
 
 
 def test_every_setting_says_what_it_means() -> None:

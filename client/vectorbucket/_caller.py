@@ -41,6 +41,7 @@ class Caller:
         answer_timeout_s: float = 120.0,
         resume_timeout_s: float = 60.0,
         retry: RetryPolicy | None = None,
+        api_key: str | None = None,
     ) -> None:
         for name, seconds in (
             ("timeout_s", timeout_s),
@@ -59,7 +60,7 @@ class Caller:
             chance=random.SystemRandom().random,
             pause=self._pause,
         )
-        self._channel = open_channel(target)
+        self._channel = open_channel(target, api_key)
         self._buckets = _BUCKETS(self._channel)
         self._indexes = _INDEXES(self._channel)
         self._vectors = _VECTORS(self._channel)

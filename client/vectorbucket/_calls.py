@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import grpc
 
 from vectorbucket._retry import Chance, Clock, Patience, Pause, RetryPolicy
-from vectorbucket._status import error_of_call
+from vectorbucket.status import error_of_call
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""A target → the channel that reaches it.
+"""A target, and who calls it → the channel that reaches it.
 
 Rules of this file: every option of the channel is set here, with its reason. No limits on time:
 those are the calls' own.
@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from vectorbucket._api_key import KeyedChannel, check_api_key
 from vectorbucket._version import __version__
 from vectorbucket.limits import OSS
 
@@ -34,16 +35,23 @@ time for which a broken stream is resumed."""
 _LOOPBACK = ("127.", "localhost", "[::1]", "unix:")
 
 
-def open_channel(target: str) -> grpc.Channel:
+def open_channel(target: str, api_key: str | None = None) -> grpc.Channel | KeyedChannel:
     """Return a channel to the target, which connects when it is first used.
 
     Args:
         target: ``host:port``, or any other name that gRPC knows, as
-        ``unix:/run/vectorbucket.sock``.
+            ``unix:/run/vectorbucket.sock``.
+        api_key: Sent with every call; None for a server that asks for none.
+
+    Raises:
+        ValueError: The target is empty, or the key cannot be sent.
     """
     if not target:
         raise ValueError("target is empty; it must be as 127.0.0.1:50051")
-    return grpc.insecure_channel(target, options=channel_options(target))
+    if api_key is not None:
+        check_api_key(api_key)
+    channel = grpc.insecure_channel(target, options=channel_options(target))
+    return channel if api_key is None else KeyedChannel(channel, api_key)
 
 
 def channel_options(target: str) -> list[tuple[str, Any]]:

@@ -6,13 +6,14 @@ there.
 
 from __future__ import annotations
 
+from vectorbucket._bucket_settings import BucketSettings
 from vectorbucket._control_plane import ControlPlane
 from vectorbucket._queries import Queries
 from vectorbucket._reads import Reads
 from vectorbucket._writes import Writes
 
 
-class Client(ControlPlane, Writes, Reads, Queries):
+class Client(ControlPlane, BucketSettings, Writes, Reads, Queries):
     """A client of one vectorbucket server; safe to use from many threads.
 
     For example::
@@ -34,4 +35,7 @@ class Client(ControlPlane, Writes, Reads, Queries):
             a whole has no time limit. A server that is behind with indexing answers slowly.
         resume_timeout_s: Seconds for which a broken stream is resumed without any progress.
         retry: How patiently calls are repeated and streams resumed.
+        api_key: The key that the server's operator gave you, sent with every call; None for a
+            server without credentials. It is not encrypted on its way, as nothing is: beyond this
+            machine, use it only where you trust the network.
     """

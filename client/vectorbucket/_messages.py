@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vectorbucket._metadata import read_metadata
-from vectorbucket._models import BucketInfo, Float32Array, Hit, IndexInfo, Vector
+from vectorbucket._models import BucketInfo, BucketLogging, Float32Array, Hit, IndexInfo, Vector
 from vectorbucket.errors import InvalidRequest, VectorIndexParameterInvalid
 from vectorbucket.v1 import bucket_pb2, index_pb2, index_service_pb2, vector_pb2
 
@@ -136,6 +136,20 @@ def read_bucket(message: bucket_pb2.Bucket) -> BucketInfo:
         create_time=message.create_time.ToDatetime(UTC),
         region=message.region,
     )
+
+
+def logging_message(logging: BucketLogging) -> bucket_pb2.BucketLogging:
+    """Return where to log a bucket as the message that says it."""
+    return bucket_pb2.BucketLogging(
+        target_bucket=logging.target_bucket,
+        target_prefix=logging.target_prefix,
+        logging_role=logging.logging_role,
+    )
+
+
+def read_logging(message: bucket_pb2.BucketLogging) -> BucketLogging:
+    """Return where a bucket is logged."""
+    return BucketLogging(message.target_bucket, message.target_prefix, message.logging_role)
 
 
 def read_index(

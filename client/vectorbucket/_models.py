@@ -103,6 +103,21 @@ class BucketInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class BucketLogging:
+    """Where the requests on a bucket are logged, one line of JSON each.
+
+    Attributes:
+        target_bucket: The bucket under whose name the lines are kept; it need not exist.
+        target_prefix: What the names of the files begin with, at most 128 bytes; it may hold ``/``.
+        logging_role: Kept and returned, at most 128 bytes; it has no effect here.
+    """
+
+    target_bucket: str
+    target_prefix: str = ""
+    logging_role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class IndexInfo:
     """An index, and how much it holds.
 

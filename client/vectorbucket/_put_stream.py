@@ -28,9 +28,9 @@ import grpc
 from vectorbucket._batching import Batch
 from vectorbucket._models import RejectedBatch
 from vectorbucket._retry import Patience, Pause
-from vectorbucket._status import error_of_call, error_of_status
 from vectorbucket._tally import Tally
 from vectorbucket.errors import InternalError, RequestTimeout, VectorBucketError
+from vectorbucket.status import error_of_call, error_of_status
 from vectorbucket.v1 import vector_service_pb2
 
 WINDOW_MESSAGES = 8

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from vectorbucket.errors import ServiceUnavailable, VectorBucketError
+from vectorbucket.errors import Forbidden, ServiceUnavailable, VectorBucketError
 
 Clock: TypeAlias = Callable[[], float]
 """Seconds since any fixed moment, never going back."""
@@ -77,6 +77,9 @@ def may_retry(error: VectorBucketError, *, repeatable: bool = True) -> bool:
             again only where the server itself said so, because a broken connection does not tell
             whether the first attempt was carried out.
     """
+    if isinstance(error, Forbidden):
+        # Who the caller is does not change by asking again, whatever an intermediary says.
+        return False
     if repeatable and isinstance(error, ServiceUnavailable):
         return True
     return bool(error.retry_after_s)

@@ -7,7 +7,8 @@ Rules of this file:
 
 - It imports nothing outside the standard library: the engine may raise these errors without knowing
   that gRPC exists, so a gRPC code is a plain integer here.
-- Kinds are abstract and say who must act; leaves are named as the OSS code that they carry.
+- Kinds are abstract and say who must act; leaves carry statuses, and are named as their OSS code,
+  from which the reason of the contract is derived.
 - A message names the thing, the value and the limit: ``dimension is 5000; the limit is 4096``.
 
 The tree::
@@ -18,13 +19,18 @@ The tree::
     │   ├── InvalidVectorBucketName        400
     │   ├── InvalidArgument                400
     │   ├── MalformedJson                  400
+    │   ├── InvalidPolicyDocument          400
     │   ├── MethodNotAllowed               405
     │   └── EntityTooLarge                 413
     ├── Forbidden                          the caller must change its rights
-    │   └── AccessDenied                   403
+    │   ├── AccessDenied                   403
+    │   ├── InvalidAccessKeyId             403
+    │   ├── SignatureDoesNotMatch          403
+    │   └── RequestTimeTooSkewed           403
     ├── NotFound                           the caller must make the thing first
     │   ├── NoSuchBucket                   404
-    │   └── NoSuchVectorIndex              404
+    │   ├── NoSuchVectorIndex              404
+    │   └── NoSuchBucketPolicy             404
     ├── Conflict                           the caller must look at what is there
     │   ├── BucketNameNotAvailable         409
     │   ├── VectorBucketNotEmpty           409
@@ -46,6 +52,7 @@ Source: the codes and statuses are those of the OSS Vectors API; the tree's shap
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
@@ -72,6 +79,16 @@ class VectorBucketError(Exception):
     http_status: ClassVar[int] = 0
     grpc_code: ClassVar[int] = 0
     retryable: ClassVar[bool] = False
+
+    def __init_subclass__(
+        cls, *, http_status: int = 0, grpc_code: int = 0, retryable: bool = False
+    ) -> None:
+        """Make a class with statuses a leaf, named as its code; one without is as its parent."""
+        super().__init_subclass__()
+        if http_status:
+            cls.code = cls.__name__
+            cls.reason = "ERROR_REASON" + re.sub("(?=[A-Z])", "_", cls.__name__).upper()
+            cls.http_status, cls.grpc_code, cls.retryable = http_status, grpc_code, retryable
 
     def __init__(
         self,
@@ -106,58 +123,32 @@ class InvalidRequest(VectorBucketError):
     """The request is wrong as it stands; repeating it cannot help."""
 
 
-class VectorIndexParameterInvalid(InvalidRequest):
+class VectorIndexParameterInvalid(InvalidRequest, http_status=400, grpc_code=3):
     """A field of an index or vector call is out of its range."""
 
-    reason = "ERROR_REASON_VECTOR_INDEX_PARAMETER_INVALID"
-    code = "VectorIndexParameterInvalid"
-    http_status = 400
-    grpc_code = 3
 
-
-class InvalidVectorBucketName(InvalidRequest):
+class InvalidVectorBucketName(InvalidRequest, http_status=400, grpc_code=3):
     """A bucket's name breaks the rules."""
 
-    reason = "ERROR_REASON_INVALID_VECTOR_BUCKET_NAME"
-    code = "InvalidVectorBucketName"
-    http_status = 400
-    grpc_code = 3
 
-
-class InvalidArgument(InvalidRequest):
+class InvalidArgument(InvalidRequest, http_status=400, grpc_code=3):
     """A parameter of a call that concerns no index is out of its range."""
 
-    reason = "ERROR_REASON_INVALID_ARGUMENT"
-    code = "InvalidArgument"
-    http_status = 400
-    grpc_code = 3
+
+class MalformedJson(InvalidRequest, http_status=400, grpc_code=3):
+    """A body, or a policy, that should be JSON is not."""
 
 
-class MalformedJson(InvalidRequest):
-    """A body that should be JSON is not."""
-
-    reason = "ERROR_REASON_MALFORMED_JSON"
-    code = "MalformedJson"
-    http_status = 400
-    grpc_code = 3
+class InvalidPolicyDocument(InvalidRequest, http_status=400, grpc_code=3):
+    """A bucket policy is JSON, and no policy."""
 
 
-class MethodNotAllowed(InvalidRequest):
+class MethodNotAllowed(InvalidRequest, http_status=405, grpc_code=12):
     """The server does not know this call."""
 
-    reason = "ERROR_REASON_METHOD_NOT_ALLOWED"
-    code = "MethodNotAllowed"
-    http_status = 405
-    grpc_code = 12
 
-
-class EntityTooLarge(InvalidRequest):
+class EntityTooLarge(InvalidRequest, http_status=413, grpc_code=8):
     """The request is larger than the server takes."""
-
-    reason = "ERROR_REASON_ENTITY_TOO_LARGE"
-    code = "EntityTooLarge"
-    http_status = 413
-    grpc_code = 8
 
 
 # --- The caller must change its rights ----------------------------------------------------------
@@ -167,13 +158,20 @@ class Forbidden(VectorBucketError):
     """The caller may not do this."""
 
 
-class AccessDenied(Forbidden):
+class AccessDenied(Forbidden, http_status=403, grpc_code=7):
     """The caller is known, and may not do this."""
 
-    reason = "ERROR_REASON_ACCESS_DENIED"
-    code = "AccessDenied"
-    http_status = 403
-    grpc_code = 7
+
+class InvalidAccessKeyId(Forbidden, http_status=403, grpc_code=16):
+    """The caller gave no key, or one that nobody has; messages never repeat it."""
+
+
+class SignatureDoesNotMatch(Forbidden, http_status=403, grpc_code=16):
+    """The signature is not the one that the caller's credential makes for this request."""
+
+
+class RequestTimeTooSkewed(Forbidden, http_status=403, grpc_code=16):
+    """The request was signed too long ago, or too far ahead; to be signed anew, not repeated."""
 
 
 # --- The caller must make the thing first -------------------------------------------------------
@@ -183,13 +181,8 @@ class NotFound(VectorBucketError):
     """What the request names does not exist."""
 
 
-class NoSuchBucket(NotFound):
+class NoSuchBucket(NotFound, http_status=404, grpc_code=5):
     """There is no such bucket."""
-
-    reason = "ERROR_REASON_NO_SUCH_BUCKET"
-    code = "NoSuchBucket"
-    http_status = 404
-    grpc_code = 5
 
     @classmethod
     def of(cls, bucket: str) -> Self:
@@ -197,19 +190,23 @@ class NoSuchBucket(NotFound):
         return cls(f"bucket {bucket!r} does not exist", details={"bucket": bucket})
 
 
-class NoSuchVectorIndex(NotFound):
+class NoSuchVectorIndex(NotFound, http_status=404, grpc_code=5):
     """There is no such index in the bucket."""
-
-    reason = "ERROR_REASON_NO_SUCH_VECTOR_INDEX"
-    code = "NoSuchVectorIndex"
-    http_status = 404
-    grpc_code = 5
 
     @classmethod
     def of(cls, bucket: str, index_name: str) -> Self:
         """Return this error about the index."""
         facts = {"bucket": bucket, "index_name": index_name}
         return cls(f"index {index_name!r} does not exist in bucket {bucket!r}", details=facts)
+
+
+class NoSuchBucketPolicy(NotFound, http_status=404, grpc_code=5):
+    """The bucket has no policy."""
+
+    @classmethod
+    def of(cls, bucket: str) -> Self:
+        """Return this error about the bucket."""
+        return cls(f"bucket {bucket!r} has no policy", details={"bucket": bucket})
 
 
 # --- The caller must look at what is there ------------------------------------------------------
@@ -219,13 +216,8 @@ class Conflict(VectorBucketError):
     """The request does not fit what exists, or what someone else is doing."""
 
 
-class BucketNameNotAvailable(Conflict):
+class BucketNameNotAvailable(Conflict, http_status=409, grpc_code=6):
     """The bucket exists already."""
-
-    reason = "ERROR_REASON_BUCKET_NAME_NOT_AVAILABLE"
-    code = "BucketNameNotAvailable"
-    http_status = 409
-    grpc_code = 6
 
     @classmethod
     def of(cls, bucket: str) -> Self:
@@ -233,13 +225,8 @@ class BucketNameNotAvailable(Conflict):
         return cls(f"bucket {bucket!r} exists already", details={"bucket": bucket})
 
 
-class VectorBucketNotEmpty(Conflict):
+class VectorBucketNotEmpty(Conflict, http_status=409, grpc_code=9):
     """The bucket still holds indexes."""
-
-    reason = "ERROR_REASON_VECTOR_BUCKET_NOT_EMPTY"
-    code = "VectorBucketNotEmpty"
-    http_status = 409
-    grpc_code = 9
 
     @classmethod
     def of(cls, bucket: str) -> Self:
@@ -248,13 +235,8 @@ class VectorBucketNotEmpty(Conflict):
         return cls(message, details={"bucket": bucket})
 
 
-class VectorBucketIndexAlreadyExist(Conflict):
+class VectorBucketIndexAlreadyExist(Conflict, http_status=409, grpc_code=6):
     """The index exists already."""
-
-    reason = "ERROR_REASON_VECTOR_BUCKET_INDEX_ALREADY_EXIST"
-    code = "VectorBucketIndexAlreadyExist"
-    http_status = 409
-    grpc_code = 6
 
     @classmethod
     def of(cls, bucket: str, index_name: str) -> Self:
@@ -263,13 +245,8 @@ class VectorBucketIndexAlreadyExist(Conflict):
         return cls(f"index {index_name!r} exists already in bucket {bucket!r}", details=facts)
 
 
-class VectorIndexOperationConflict(Conflict):
+class VectorIndexOperationConflict(Conflict, http_status=409, grpc_code=10):
     """Something else is happening to the index, or a newer stream took this one's place."""
-
-    reason = "ERROR_REASON_VECTOR_INDEX_OPERATION_CONFLICT"
-    code = "VectorIndexOperationConflict"
-    http_status = 409
-    grpc_code = 10
 
 
 # --- The caller must slow down or ask for quota -------------------------------------------------
@@ -279,13 +256,8 @@ class LimitExceeded(VectorBucketError):
     """A quota or a rate is used up."""
 
 
-class TooManyBuckets(LimitExceeded):
+class TooManyBuckets(LimitExceeded, http_status=400, grpc_code=8):
     """The account has as many buckets as it may."""
-
-    reason = "ERROR_REASON_TOO_MANY_BUCKETS"
-    code = "TooManyBuckets"
-    http_status = 400
-    grpc_code = 8
 
     @classmethod
     def of(cls, limit: int) -> Self:
@@ -294,13 +266,8 @@ class TooManyBuckets(LimitExceeded):
         return cls(message, details={"limit": str(limit)})
 
 
-class VectorBucketIndexExceedLimit(LimitExceeded):
+class VectorBucketIndexExceedLimit(LimitExceeded, http_status=400, grpc_code=8):
     """The bucket holds as many indexes as it may."""
-
-    reason = "ERROR_REASON_VECTOR_BUCKET_INDEX_EXCEED_LIMIT"
-    code = "VectorBucketIndexExceedLimit"
-    http_status = 400
-    grpc_code = 8
 
     @classmethod
     def of(cls, bucket: str, limit: int) -> Self:
@@ -309,14 +276,8 @@ class VectorBucketIndexExceedLimit(LimitExceeded):
         return cls(message, details={"bucket": bucket, "limit": str(limit)})
 
 
-class QpsLimitExceeded(LimitExceeded):
+class QpsLimitExceeded(LimitExceeded, http_status=503, grpc_code=8, retryable=True):
     """Too much at once; the same request is welcome a little later."""
-
-    reason = "ERROR_REASON_QPS_LIMIT_EXCEEDED"
-    code = "QpsLimitExceeded"
-    http_status = 503
-    grpc_code = 8
-    retryable = True
 
 
 # --- The operator must act, or time must pass ---------------------------------------------------
@@ -326,48 +287,27 @@ class ServerError(VectorBucketError):
     """The request may be fine; the server is not."""
 
 
-class InternalError(ServerError):
+class InternalError(ServerError, http_status=500, grpc_code=13):
     """The server failed. The cause is in its log under the request id, and is never sent."""
-
-    reason = "ERROR_REASON_INTERNAL_ERROR"
-    code = "InternalError"
-    http_status = 500
-    grpc_code = 13
 
 
 class Corruption(InternalError):
     """Stored bytes are not what was written; the message names family and key, for the log only."""
 
 
-class RequestTimeout(ServerError):
+class RequestTimeout(ServerError, http_status=408, grpc_code=4):
     """The deadline passed before the call was done; what it changed is unknown."""
 
-    reason = "ERROR_REASON_REQUEST_TIMEOUT"
-    code = "RequestTimeout"
-    http_status = 408
-    grpc_code = 4
 
-
-class ServiceUnavailable(ServerError):
+class ServiceUnavailable(ServerError, http_status=503, grpc_code=14, retryable=True):
     """The server, its engine or its disk cannot serve now."""
 
-    reason = "ERROR_REASON_SERVICE_UNAVAILABLE"
-    code = "ServiceUnavailable"
-    http_status = 503
-    grpc_code = 14
-    retryable = True
 
-
-class MemoryBudgetExceeded(ServerError):
+class MemoryBudgetExceeded(ServerError, http_status=507, grpc_code=8):
     """An index cannot be loaded or grow: the memory that the server allows its indexes is used up.
 
     Not retryable: it lasts until the operator allows more, an index is deleted or falls idle.
     """
-
-    reason = "ERROR_REASON_MEMORY_BUDGET_EXCEEDED"
-    code = "MemoryBudgetExceeded"
-    http_status = 507
-    grpc_code = 8
 
     @classmethod
     def of(cls, index_name: str, needed_bytes: int, limit_bytes: int) -> Self:
@@ -385,7 +325,8 @@ TABLE: tuple[type[VectorBucketError], ...] = (
     NoSuchBucket, VectorBucketNotEmpty, VectorBucketIndexAlreadyExist, VectorBucketIndexExceedLimit,
     NoSuchVectorIndex, VectorIndexOperationConflict, MalformedJson, QpsLimitExceeded,
     InvalidArgument, MethodNotAllowed, EntityTooLarge, RequestTimeout, AccessDenied, InternalError,
-    ServiceUnavailable, MemoryBudgetExceeded,
+    ServiceUnavailable, MemoryBudgetExceeded, NoSuchBucketPolicy, InvalidPolicyDocument,
+    InvalidAccessKeyId, SignatureDoesNotMatch, RequestTimeTooSkewed,
 )  # fmt: skip
 """The one table: every leaf that crosses the wire, in the order of the contract's ErrorReason."""
 

@@ -149,6 +149,15 @@ class Limits:
     bucket_name_max: int = 63
     """Physical. Characters of a bucket's name, at most. Source: what the OSS SDKs let through."""
 
+    bucket_policy_bytes_max: int = 16 * 1024
+    """Physical. Bytes of a bucket's policy, as it was put. Source: ours; all policies are kept in
+    memory, and hundreds of statements fit."""
+
+    logging_text_bytes_max: int = 128
+    """Physical. UTF-8 bytes of the prefix, and of the role, of a bucket's logging. Source: ours;
+    with the bucket, the time and what makes it unique, the prefix is the name of a file, which has
+    up to 255 bytes."""
+
     index_name_max: int = 63
     """Physical. Characters of an index's name. Source: OSS."""
 

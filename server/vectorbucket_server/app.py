@@ -25,20 +25,28 @@ from vectorbucket.v1 import (
     index_service_pb2_grpc,
     vector_service_pb2_grpc,
 )
+from vectorbucket_server.auth.api_keys import new_api_key
+from vectorbucket_server.auth.authenticator import Authenticator
 from vectorbucket_server.engine.base import Engine, Observer
 from vectorbucket_server.engine.memory import MemoryEngine
+from vectorbucket_server.listening import StartFailed, why_not
+from vectorbucket_server.observability.bucket_logs import BucketLogs
 from vectorbucket_server.observability.logs import Log, make_logger, route_standard_logging
 from vectorbucket_server.service.admission import ByteBudget, StreamPermits
+from vectorbucket_server.service.bucket_notes import BucketNotes
 from vectorbucket_server.service.buckets import BucketServicer
 from vectorbucket_server.service.calls import CallObserver
 from vectorbucket_server.service.feed import Drain
 from vectorbucket_server.service.indexes import IndexServicer
 from vectorbucket_server.service.interceptors import CallInterceptor
 from vectorbucket_server.service.put_stream import PutStreams
+from vectorbucket_server.service.resources import Resources
 from vectorbucket_server.service.streams import StreamRegistry
 from vectorbucket_server.service.vectors import VectorServicer
 from vectorbucket_server.service.workers import Workers
 from vectorbucket_server.settings import Settings, split_address
+from vectorbucket_server.translate import new_request_id, open_credentials, translation_of
+from vectorbucket_server.translator_process import TranslatorProcess
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter from others. Beside one busy thread, the p99 of a bare
@@ -58,10 +66,6 @@ CLIENT_PING_INTERVAL_MIN_S = 5
 """How often a client may ask the same; more often is answered by ending its connection."""
 
 _INT32_MAX = 2**31 - 1
-
-
-class StartFailed(Exception):
-    """The server cannot start; the message is one line and says why."""
 
 
 class Server:
@@ -84,6 +88,16 @@ class Server:
         self.settings = settings
         self._log = log or make_logger(settings.log_format, settings.log_level, sys.stderr)
         self.engine = engine or _make_engine(settings, CallObserver(self._log))
+        self._translator: TranslatorProcess | None = None
+        self._translator_key = new_api_key()
+        self._bucket_logs = BucketLogs(
+            settings.bucket_log_dir,
+            rotate_s=settings.bucket_log_rotate_s,
+            bytes_max=settings.bucket_log_bytes_max,
+            now_s=time.time,
+            new_unique=lambda: secrets.token_hex(8).upper(),
+            on_failure=self._log.warning,
+        )
         self._drain = Drain()
         self._workers = Workers(settings.streams_max, settings.unary_workers)
         self._stop_lock = threading.Lock()
@@ -96,24 +110,47 @@ class Server:
         host, _ = split_address(self.settings.grpc_address)
         return f"{host}:{self._port}"
 
+    @property
+    def rest_address(self) -> str:
+        """HOST:PORT of the REST listener as bound; empty where there is none."""
+        return "" if self._translator is None else self._translator.address
+
+    @property
+    def translator_process_id(self) -> int | None:
+        """Process id of the translator beside this server; None where there is none."""
+        return None if self._translator is None else self._translator.process_id
+
     def start(self) -> None:
-        """Open the engine, bind, serve.
+        """Open the engine, bind, serve; then start the translator, if one is wanted.
 
         Raises:
-            StartFailed: The address cannot be had.
+            StartFailed: An address cannot be had, the credentials cannot be read, or the translator
+                does not start.
             ServiceUnavailable: The engine cannot open.
         """
+        settings = self.settings
+        self._authenticator = self._make_authenticator()
         self.engine.open()
         try:
             self._grpc = self._make_grpc_server()
-            self._port = _bind(self._grpc, self.settings.grpc_address)
+            self._port = _bind(self._grpc, settings.grpc_address)
+            if settings.rest_address:
+                self._translator = TranslatorProcess(settings.rest_address, self._log)
         except StartFailed:
             self._workers.shut_down()
             self.engine.close()
             raise
         self._grpc.start()
         self._stopped = False
-        self._log.info("serving", grpc_address=self.address, engine=self.settings.engine)
+        if self._translator is not None:
+            target = _reachable(self.address)
+            try:
+                self._translator.start(translation_of(settings, target, self._translator_key))
+            except StartFailed:
+                self.stop()
+                raise
+        rest = {"rest_address": self.rest_address} if self.rest_address else {}
+        self._log.info("serving", grpc_address=self.address, engine=settings.engine, **rest)
 
     def stop(self) -> None:
         """Stop in order, keeping what was acknowledged; idempotent, also when nothing started."""
@@ -122,28 +159,52 @@ class Server:
                 return
             self._stopped = True
             self._log.info("stopping", drain_grace_s=self.settings.drain_grace_s)
+            if self._translator is not None:
+                # First, so that its requests find the server; put streams end only after them.
+                self._translator.stop()
             ended = self._grpc.stop(self.settings.drain_grace_s)
             self._drain.begin()
             ended.wait()
             # gRPC forgets a cancelled call before its thread has left the engine.
             self._workers.shut_down()
+            self._bucket_logs.close()
             self.engine.close()
             self._log.info("stopped")
+
+    def _make_authenticator(self) -> Authenticator:
+        """Return who tells callers apart.
+
+        Raises:
+            StartFailed: The file of credentials cannot be read.
+        """
+        settings = self.settings
+        known = settings.credentials and open_credentials(settings.credentials, self._log)
+        return Authenticator(
+            known.current if known else None,
+            account_id=settings.account_id,
+            own_api_key=self._translator_key,
+        )
 
     def _make_grpc_server(self) -> grpc.Server:
         """Return the gRPC server with all services, not bound to anything yet."""
         settings, limits = self.settings, self.settings.request_limits()
+        authenticator = self._authenticator
+        resources = Resources(self.engine, limits, region=settings.region)
         interceptor = CallInterceptor(
             log=self._log,
             permits=StreamPermits(settings.streams_max),
             budget=ByteBudget(settings.in_flight_bytes_max),
             workers=self._workers,
             message_bytes_max=limits.message_bytes_max,
-            new_request_id=_new_request_id,
+            new_request_id=new_request_id,
+            authenticator=authenticator,
+            note=BucketNotes(self.engine, self._bucket_logs),
         )
         put_streams = PutStreams(
             self.engine,
             limits,
+            resources,
+            authenticator=authenticator,
             registry=StreamRegistry(),
             drain=self._drain,
             readers=self._workers.feeds,
@@ -154,20 +215,14 @@ class Server:
             options=_channel_options(limits.message_bytes_max),
         )
         bucket_service_pb2_grpc.add_BucketServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            BucketServicer(
-                self.engine,
-                limits,
-                account_id=settings.account_id,
-                region=settings.region,
-                now_ms=_now_ms,
-            ),
+            BucketServicer(self.engine, limits, resources, region=settings.region, now_ms=_now_ms),
             server,
         )
         index_service_pb2_grpc.add_IndexServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            IndexServicer(self.engine, limits, now_ms=_now_ms), server
+            IndexServicer(self.engine, limits, resources, now_ms=_now_ms), server
         )
         vector_service_pb2_grpc.add_VectorServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            VectorServicer(self.engine, limits, put_streams), server
+            VectorServicer(self.engine, limits, resources, put_streams), server
         )
         return server
 
@@ -211,7 +266,8 @@ def serve(settings: Settings, ready: TextIO) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     route_standard_logging(settings.log_format, settings.log_level, sys.stderr)
     with _stop_signals() as wait_for_one, running_server(settings) as server:
-        ready.write(f"vectorbucket-server ready grpc={server.address}\n")
+        rest = f" rest={server.rest_address}" if server.rest_address else ""
+        ready.write(f"vectorbucket-server ready grpc={server.address}{rest}\n")
         ready.flush()
         wait_for_one()
 
@@ -273,25 +329,14 @@ def _bind(server: grpc.Server, address: str) -> int:
     try:
         return server.add_insecure_port(address)
     except RuntimeError as error:
-        raise StartFailed(f"cannot serve on {address}: {_why_not(address)}") from error
+        raise StartFailed(f"cannot serve on {address}: {why_not(address)}") from error
 
 
-def _why_not(address: str) -> str:
-    """Return why an address cannot be bound, which gRPC does not say, by trying it again."""
+def _reachable(address: str) -> str:
+    """Return where a process on this machine reaches an address that may mean all of them."""
     host, port = split_address(address)
-    try:
-        for family, kind, protocol, _, target in socket.getaddrinfo(
-            host.strip("[]"), port, type=socket.SOCK_STREAM
-        ):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.bind(target)
-    except OSError as error:
-        return error.strerror or str(error)
-    return "gRPC refused it"
-
-
-def _new_request_id() -> str:
-    return secrets.token_hex(12).upper()
+    local = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - not bound
+    return f"{local}:{port}"
 
 
 def _now_ms() -> int:

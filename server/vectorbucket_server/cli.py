@@ -2,16 +2,18 @@
 
 Rules of this file: it alone reads the arguments and knows exit codes: 0 is a stop that was asked
 for, 1 a server that could not start, 2 arguments or settings that are wrong. Flags are made from
-the fields of Settings, so that each is declared and documented once.
+the fields of the settings, so that each is declared and documented once.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 from vectorbucket.errors import VectorBucketError
 
@@ -19,8 +21,18 @@ try:
     import typer
     from pydantic.fields import FieldInfo
 
-    from vectorbucket_server.app import StartFailed, serve
-    from vectorbucket_server.settings import BadSettings, Settings, load_settings
+    from vectorbucket_server.app import serve
+    from vectorbucket_server.auth.credentials import BadCredentials
+    from vectorbucket_server.auth.new_credential import add_to_file, new_credential
+    from vectorbucket_server.listening import StartFailed
+    from vectorbucket_server.settings import (
+        BadSettings,
+        DoorSettings,
+        Settings,
+        TranslateSettings,
+        load_settings,
+    )
+    from vectorbucket_server.translate import translate
 except ModuleNotFoundError as missing:
     sys.exit(
         f"vectorbucket-server needs the package {missing.name}, which is not installed: "
@@ -29,6 +41,10 @@ except ModuleNotFoundError as missing:
 
 EXIT_START_FAILED = 1
 EXIT_BAD_SETTINGS = 2
+
+DEFAULT_ACCOUNT_ID: str = Settings.model_fields["account_id"].default
+
+S = TypeVar("S", bound=DoorSettings)
 
 # Tracebacks are plain: the pretty ones print local variables, and those hold vectors.
 command = typer.Typer(
@@ -39,6 +55,10 @@ command = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+credentials_command = typer.Typer(help="Credentials of callers.", no_args_is_help=True)
+command.add_typer(credentials_command, name="credentials")
 
 
 def main() -> None:
@@ -66,27 +86,58 @@ def _options_of_all(
 
 
 def _serve(**flags: Any) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve gRPC, and REST if an address is given for it, until SIGTERM or SIGINT.
 
     Each flag has a twin in the environment (--grpc-address is VECTORBUCKET_GRPC_ADDRESS, --limit
     top_k_max=500 is VECTORBUCKET_LIMIT__TOP_K_MAX=500) and in the file that --config names
     (grpc_address = "…", [limit] top_k_max = 500). Flags win over the environment, that over the
     file, that over the defaults.
     """
+    settings = _settings(Settings, flags)
+    with _failures_told():
+        try:
+            serve(settings, sys.stdout)
+        except ModuleNotFoundError as missing:
+            _leave(
+                f"the engine {settings.engine} needs the package {missing.name}, which is not "
+                "installed: pip install 'vectorbucket[server]'",
+                EXIT_START_FAILED,
+            )
+
+
+def _translate(**flags: Any) -> None:
+    """Serve the REST API of OSS in front of a server elsewhere, until SIGTERM or SIGINT.
+
+    Flags have twins in the environment and in a file; see the help of serve.
+    """
+    settings = _settings(TranslateSettings, flags)
+    with _failures_told():
+        translate(settings, sys.stdout)
+
+
+def _settings(kind: type[S], flags: dict[str, Any]) -> S:
+    """Return the settings that the flags and other sources give.
+
+    Raises:
+        typer.Exit: They cannot be used; it was said why.
+    """
     config: Path | None = flags.pop("config")
     try:
         given = {name: _given(name, value) for name, value in flags.items() if value is not None}
-        settings = load_settings(given, config)
+        return load_settings(kind, given, config)
     except BadSettings as error:
         _leave(str(error), EXIT_BAD_SETTINGS)
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """Say in one line why something cannot start, and exit.
+
+    Raises:
+        typer.Exit: It cannot.
+    """
     try:
-        serve(settings, sys.stdout)
-    except ModuleNotFoundError as missing:
-        _leave(
-            f"the engine {settings.engine} needs the package {missing.name}, which is not "
-            "installed: pip install 'vectorbucket[server]'",
-            EXIT_START_FAILED,
-        )
+        yield
     except (StartFailed, VectorBucketError) as error:
         _leave(str(error), EXIT_START_FAILED)
 
@@ -123,7 +174,7 @@ def _is_table(field: FieldInfo) -> bool:
 
 
 def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
-    """Return the parameter of ``serve`` that a setting has. Values are judged by Settings."""
+    """Return the parameter of a command that a setting has. Values are judged by the settings."""
     flag = f"--{name.replace('_', '-')}"
     kind: Any = str | None
     choice = get_origin(field.annotation) is Literal
@@ -143,18 +194,62 @@ def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=kind)
 
 
-def _with_flags() -> Any:
-    """Return ``_serve`` with a parameter for each setting, for typer to read."""
+def _with_flags(function: Callable[..., None], kind: type[DoorSettings]) -> Callable[..., None]:
+    """Return a function with a parameter for each setting of a kind, for typer to read."""
     config = inspect.Parameter(
         "config",
         inspect.Parameter.KEYWORD_ONLY,
         default=typer.Option(None, "--config", metavar="FILE", help="A TOML file of settings."),
         annotation=Path | None,
     )
-    parameters = [config, *(_flag(*item) for item in Settings.model_fields.items())]
-    _serve.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    _serve.__annotations__ = {one.name: one.annotation for one in parameters}
-    return _serve
+    parameters = [config, *(_flag(*item) for item in kind.model_fields.items())]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {one.name: one.annotation for one in parameters}
+    return function
 
 
-command.command("serve")(_with_flags())
+command.command("serve")(_with_flags(_serve, Settings))
+command.command("translate")(_with_flags(_translate, TranslateSettings))
+
+
+@credentials_command.command("new")
+def _new_credential(
+    name: Annotated[
+        str, typer.Argument(help="What the credential is called, in logs and policies.")
+    ],
+    account_id: Annotated[
+        str, typer.Option(help="The account that it belongs to: decimal digits.")
+    ] = DEFAULT_ACCOUNT_ID,
+    file: Annotated[
+        Path | None, typer.Option(help="The file to add it to; without, it is only shown.")
+    ] = None,
+    *,
+    owner: Annotated[
+        bool, typer.Option("--owner", help="Let it do everything in its account.")
+    ] = False,
+    impersonate: Annotated[
+        bool,
+        typer.Option(
+            "--impersonate",
+            help="Make it a translator's, which names callers whose signatures it has checked.",
+        ),
+    ] = False,
+) -> None:
+    """Make a credential: an access key for REST and an API key for gRPC.
+
+    Its secrets are shown once, on standard output. With --file it is added to the file, in which
+    the API key stands as a hash.
+    """
+    try:
+        made = new_credential(name, account_id, owner=owner, impersonate=impersonate)
+        if file is not None:
+            add_to_file(file, made)
+    except (BadCredentials, OSError) as error:
+        _leave(str(error), EXIT_BAD_SETTINGS)
+    if file is None:
+        typer.echo(made.toml, nl=False)
+        typer.echo(f"# the API key, for gRPC: {made.api_key}")
+        return
+    typer.echo(f"access_key_id      {made.access_key_id}")
+    typer.echo(f"access_key_secret  {made.access_key_secret}")
+    typer.echo(f"api_key            {made.api_key}")

@@ -41,13 +41,29 @@ class DistanceMetric(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class BucketLogging:
+    """Where the requests on a bucket are logged."""
+
+    target_bucket: str
+    """The bucket under whose name the lines are kept; it need not exist."""
+    target_prefix: str = ""
+    """What the names of the files begin with."""
+    logging_role: str = ""
+    """Kept for the caller; without effect."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket and the account that owns it."""
+    """A bucket, the account that owns it, and what that account said of it."""
 
     name: str
     account_id: str
     created_ms: int
     """Milliseconds since the Unix epoch, UTC."""
+    policy: str = ""
+    """Who else may do what, in the words in which it was put; empty if there is no policy."""
+    logging: BucketLogging | None = None
+    """None while requests are not logged."""
 
 
 @dataclass(frozen=True, slots=True)

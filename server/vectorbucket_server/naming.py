@@ -1,10 +1,10 @@
-"""What a legal name is: of a bucket, an index, a vector's key, a metadata field, a stream.
+"""What a legal name is: of a bucket, an index, a vector's key, a metadata field, a stream, a log.
 
 Rules of this file: pure checks that return nothing and raise the contract's error, which names the
 thing, the value and the rule. Long or unprintable values are shown shortened and escaped. A name is
 Unicode text: half of a surrogate pair, which JSON can spell, is refused and never stored.
 
-Source: oss-vectors-api, sections 0 and 4.1.
+Source: oss-vectors-api, sections 0, 3.7 and 4.1.
 """
 
 from __future__ import annotations
@@ -12,13 +12,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from vectorbucket.errors import InvalidVectorBucketName, VectorIndexParameterInvalid
+from vectorbucket.errors import (
+    InvalidArgument,
+    InvalidRequest,
+    InvalidVectorBucketName,
+    VectorIndexParameterInvalid,
+)
 from vectorbucket.limits import Limits
+from vectorbucket_server.model import BucketLogging
 
 _BUCKET = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 _INDEX_STRICT = re.compile(r"[A-Za-z][A-Za-z0-9]*", re.ASCII)
 _INDEX_LENIENT = re.compile(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _NON_FILTERABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SHOWN_CHARACTERS = 64
 
 
@@ -29,39 +36,44 @@ def shown(value: str) -> str:
     return f"{value[:_SHOWN_CHARACTERS]!r}… ({len(value)} characters)"
 
 
-def check_text(value: str, field: str) -> None:
-    """Raise VectorIndexParameterInvalid unless a string is Unicode text.
+def check_text(
+    value: str, field: str, error: type[InvalidRequest] = VectorIndexParameterInvalid
+) -> None:
+    """Raise an error unless a string is Unicode text.
 
     Args:
         value: The string.
         field: Its path in the request, for the message.
+        error: What to raise.
     """
     if value.isascii():
         return
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _invalid(field, f"{field} {shown(value)} is no Unicode text", value) from None
+        problem = f"{field} {shown(value)} is no Unicode text"
+        raise _invalid(field, problem, value, error=error) from None
 
 
-def check_bucket_name(name: str, limits: Limits) -> None:
-    """Raise InvalidVectorBucketName unless the name is legal."""
+def check_bucket_name(name: str, limits: Limits, field: str = "bucket") -> None:
+    """Raise InvalidVectorBucketName unless the name is legal.
+
+    Args:
+        name: The name.
+        limits: The limits in force.
+        field: Its path in the request, for the message.
+    """
+    error = InvalidVectorBucketName
     if not name:
-        raise InvalidVectorBucketName("bucket is empty", field="bucket")
-    if not limits.bucket_name_min <= len(name) <= limits.bucket_name_max:
-        raise InvalidVectorBucketName(
-            f"bucket {shown(name)} has {len(name)} characters; a name has "
-            f"{limits.bucket_name_min} to {limits.bucket_name_max}",
-            field="bucket",
-            details={"value": _fact(name), "limit": str(limits.bucket_name_max)},
-        )
+        raise error(f"{field} is empty", field=field)
+    least, limit = limits.bucket_name_min, limits.bucket_name_max
+    if not least <= len(name) <= limit:
+        size = f"has {len(name)} characters; a name has {least} to {limit}"
+        raise _invalid(field, f"{field} {shown(name)} {size}", name, limit, error)
     if not _BUCKET.fullmatch(name):
-        raise InvalidVectorBucketName(
-            f"bucket {shown(name)} is no legal name: lower-case letters, digits and hyphens, first "
-            "and last a letter or a digit",
-            field="bucket",
-            details={"value": _fact(name)},
-        )
+        rule = "lower-case letters, digits and hyphens, first and last a letter or a digit"
+        problem = f"{field} {shown(name)} is no legal name: {rule}"
+        raise _invalid(field, problem, name, error=error)
 
 
 def check_index_name(name: str, limits: Limits) -> None:
@@ -153,14 +165,42 @@ def check_stream_id(stream_id: str, limits: Limits) -> None:
         raise _invalid("stream_id", problem, stream_id, limit)
 
 
+def check_logging(logging: BucketLogging, limits: Limits) -> None:
+    """Raise an error unless a bucket can be logged so.
+
+    The target and the prefix become names of directories and files: neither can lead out of the
+    directory that is meant for them.
+
+    Raises:
+        InvalidVectorBucketName: The target is no legal name of a bucket.
+        InvalidArgument: The prefix or the role is too long, or the prefix leads elsewhere.
+    """
+    check_bucket_name(logging.target_bucket, limits, "logging.target_bucket")
+    prefix, field = logging.target_prefix, "logging.target_prefix"
+    for name, value in ((field, prefix), ("logging.logging_role", logging.logging_role)):
+        check_text(value, name, InvalidArgument)
+        size, limit = len(value.encode()), limits.logging_text_bytes_max
+        if size > limit:
+            problem = f"{name} {shown(value)} has {size} bytes; the limit is {limit}"
+            raise _invalid(name, problem, value, limit, InvalidArgument)
+    if prefix.startswith("/") or ".." in prefix or _CONTROL.search(prefix):
+        rule = "no '/' at its start, no '..', no control characters"
+        problem = f"{field} {shown(prefix)} is no legal prefix: {rule}"
+        raise _invalid(field, problem, prefix, error=InvalidArgument)
+
+
 def _invalid(
-    field: str, problem: str, value: str, limit: int | None = None
-) -> VectorIndexParameterInvalid:
+    field: str,
+    problem: str,
+    value: str,
+    limit: int | None = None,
+    error: type[InvalidRequest] = VectorIndexParameterInvalid,
+) -> InvalidRequest:
     """Return the error about a name, with its value and limit as facts of their own."""
     details = {"value": _fact(value)}
     if limit is not None:
         details["limit"] = str(limit)
-    return VectorIndexParameterInvalid(problem, field=field, details=details)
+    return error(problem, field=field, details=details)
 
 
 def _fact(value: str) -> str:

@@ -12,14 +12,24 @@ import dataclasses
 import difflib
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_type_hints
+from typing import Annotated, Any, Literal, Self, TypeVar, get_type_hints
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -29,6 +39,7 @@ from pydantic_settings import (
 from vectorbucket.limits import PROFILES, Limits
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.observability.logs import LogFormat, LogLevel
+from vectorbucket_server.rest.options import RestOptions
 
 ENVIRONMENT_PREFIX = "VECTORBUCKET_"
 """Environment variables are named so, in capitals: VECTORBUCKET_GRPC_ADDRESS,
@@ -38,6 +49,8 @@ MIB = 1024 * 1024
 
 _GIVEN_APART = ("data_dir", "sync_writes")
 """Options of the embedded engine that are settings of their own."""
+
+_DOMAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(:[0-9]{1,5})?")
 
 
 class BadSettings(ValueError):
@@ -96,8 +109,42 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Settings(BaseSettings):
-    """Everything that an operator can set."""
+def _domain(name: object) -> str:
+    """Return a host name, perhaps with a port, in small letters."""
+    if not isinstance(name, str) or not _DOMAIN.fullmatch(name):
+        raise ValueError(f"{name!r} is no host name")
+    return name.lower()
+
+
+def _domains(names: object) -> object:
+    """Return host names from a list of them, or from a text with commas between them."""
+    if isinstance(names, str):
+        names = [name.strip() for name in names.split(",") if name.strip()]
+    return tuple(map(_domain, names)) if isinstance(names, (list, tuple)) else names
+
+
+def check_reachable(name: str, address: str, *, guarded: bool) -> None:
+    """Check that other machines reach a listener only if somebody wants that.
+
+    Args:
+        name: The setting.
+        address: Its value.
+        guarded: Whether callers are asked for credentials, or the operator waived that.
+
+    Raises:
+        ValueError: They do, and nobody is asked who he is.
+    """
+    host, _ = split_address(address)
+    if not guarded and not is_loopback(host):
+        raise ValueError(
+            f"{name} {address} is no loopback address, so other machines reach it, and nobody is "
+            "asked for credentials: name a file of --credentials, or say --insecure if that is "
+            "what you want"
+        )
+
+
+class DoorSettings(BaseSettings):
+    """What the server and a translator that runs alone have in common."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX,
@@ -108,15 +155,77 @@ class Settings(BaseSettings):
         validate_default=True,
     )
 
+    insecure: bool = False
+    """Whether to serve an address that other machines reach although nobody is asked who he is."""
+
+    credentials: Path | None = None
+    """TOML file of credentials: who may call, and what he may do. Changes are picked up while the
+    server runs. Without it nobody is asked."""
+
+    account_id: Annotated[str, Field(pattern=r"^[0-9]{1,32}$")] = "1234567890"
+    """Account of callers who are not asked for credentials: decimal digits. Buckets belong to the
+    account that made them."""
+
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")] = "cn-hangzhou"
+    """Region that stands in ARNs, and that signatures must name."""
+
+    rest_base_domains: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_domains)] = ()
+    """Domains under which REST is served, with commas between them: what stands left of one is
+    BUCKET-ACCOUNT. Without any, every host whose first label looks like BUCKET-ACCOUNT is one."""
+
+    rest_public_endpoint: Annotated[str, AfterValidator(lambda name: name and _domain(name))] = ""
+    """HOST[:PORT] that REST shows as the endpoint of its buckets. Empty: that of the request."""
+
+    rest: Annotated[
+        dict[str, Any], AfterValidator(_options_of(RestOptions, "option of REST", "drain_grace_s"))
+    ] = Field(default_factory=dict)
+    """Options of the REST listener: NAME=VALUE. rest/options.py is their manual."""
+
+    drain_grace_s: Annotated[float, Field(ge=0, le=86_400)] = 10.0
+    """Seconds that calls which are under way get to finish when the server is told to stop."""
+
+    log_format: LogFormat = "json"
+    """Form of the log on standard error: ``json``, or ``console`` for people."""
+
+    log_level: LogLevel = "info"
+    """Least severe lines that are logged. From ``warning`` on, calls that went well are not."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - of the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where settings come from, the strongest first."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether callers are asked for credentials, or the operator waived that."""
+        return self.insecure or self.credentials is not None
+
+    def rest_options(self) -> RestOptions:
+        """Return the options of the REST listener."""
+        return RestOptions(drain_grace_s=self.drain_grace_s, **self.rest)
+
+
+class Settings(DoorSettings):
+    """Everything that an operator can set for a server."""
+
     data_dir: Path = Path("vectorbucket-data")
     """Folder that holds everything; made if it is missing. One server at a time may use it."""
 
     grpc_address: str = "127.0.0.1:50051"
     """HOST:PORT to serve gRPC on. Port 0 takes a free one; the ready line says which. An address
-    that is not loopback needs ``insecure``."""
+    that is not loopback needs ``credentials`` or ``insecure``."""
 
-    insecure: bool = False
-    """Whether to serve an address that other machines reach although nobody is asked who he is."""
+    rest_address: str = ""
+    """HOST:PORT to serve the REST API of OSS on, by a process that the server starts and watches.
+    Port 0 takes a free one. Empty: no REST. An address that is not loopback needs ``credentials``
+    or ``insecure``."""
 
     engine: Literal["embedded", "memory"] = "embedded"
     """What keeps the vectors. ``embedded``: RocksDB and HNSW graphs in this process. ``memory``:
@@ -134,12 +243,6 @@ class Settings(BaseSettings):
     metadata_types: Literal["all", "strings"] = "all"
     """Which values metadata may hold. ``all``: texts, numbers, booleans and lists of them.
     ``strings``: texts and lists of texts, as OSS documented it until March 2026."""
-
-    account_id: Annotated[str, Field(pattern=r"^[0-9]{1,32}$")] = "1234567890"
-    """Account that owns the buckets: decimal digits."""
-
-    region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")] = "cn-hangzhou"
-    """Region that stands in ARNs."""
 
     sync_writes: bool = True
     """Whether a write is synced to disk before it is acknowledged. Without, a killed process loses
@@ -163,39 +266,26 @@ class Settings(BaseSettings):
     """Bytes of request messages that are worked on at once; further ones wait their turn. Memory in
     use is a small multiple of it."""
 
-    drain_grace_s: Annotated[float, Field(ge=0, le=86_400)] = 10.0
-    """Seconds that calls which are under way get to finish when the server is told to stop."""
+    bucket_log_dir: Path = Path("vectorbucket-bucket-logs")
+    """Folder of the log files that buckets ask for (PutBucketLogging), one folder in it for each
+    target bucket; made when the first line is written."""
 
-    log_format: LogFormat = "json"
-    """Form of the log on standard error: ``json``, or ``console`` for people."""
+    bucket_log_rotate_s: Annotated[float, Field(ge=1, le=86_400 * 7)] = 3600.0
+    """Seconds after which a bucket's log goes on in a new file."""
 
-    log_level: LogLevel = "info"
-    """Least severe lines that are logged. From ``warning`` on, calls that went well are not."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - of the library's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return where settings come from, the strongest first."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+    bucket_log_bytes_max: Annotated[int, Field(ge=4096)] = 64 * MIB
+    """Bytes after which a bucket's log goes on in a new file."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         """Check what no field can know alone."""
-        host, _ = split_address(self.grpc_address)
-        if not self.insecure and not is_loopback(host):
-            raise ValueError(
-                f"grpc_address {self.grpc_address} is no loopback address, so other machines reach "
-                "it, and nobody is asked for credentials: say --insecure if that is what you want"
-            )
-        # Both check that their values fit each other.
+        check_reachable("grpc_address", self.grpc_address, guarded=self.is_guarded)
+        if self.rest_address:
+            check_reachable("rest_address", self.rest_address, guarded=self.is_guarded)
+        # These check that their values fit each other.
         self.request_limits()
         self.embedded_options()
+        self.rest_options()
         return self
 
     def request_limits(self) -> Limits:
@@ -213,11 +303,42 @@ class Settings(BaseSettings):
         )
 
 
-def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
+class TranslateSettings(DoorSettings):
+    """Everything that an operator can set for a translator that runs alone."""
+
+    grpc_target: Annotated[str, Field(min_length=1)] = "127.0.0.1:50051"
+    """HOST:PORT of the server whose RPCs are called, or any other name that gRPC knows."""
+
+    rest_address: str = "127.0.0.1:8080"
+    """HOST:PORT to serve the REST API of OSS on. Port 0 takes a free one; the ready line says
+    which. An address that is not loopback needs ``credentials`` or ``insecure``."""
+
+    api_key: SecretStr = SecretStr("")
+    """API key that the translator calls the server with; its credential there says
+    ``impersonate = true``. Better given in the environment than as a flag, which others see."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Check what no field can know alone."""
+        check_reachable("rest_address", self.rest_address, guarded=self.is_guarded)
+        self.rest_options()
+        if self.credentials is not None and not self.api_key.get_secret_value():
+            raise ValueError(
+                "credentials are given and api_key is not: the translator names callers to the "
+                "server, which believes only an API key that may impersonate"
+            )
+        return self
+
+
+S = TypeVar("S", bound=DoorSettings)
+
+
+def load_settings(kind: type[S], flags: Mapping[str, Any], config: Path | None = None) -> S:
     """Return the settings from all sources.
 
     Args:
-        flags: What the command line said; strings are fine, names are those of Settings.
+        kind: Settings, or TranslateSettings.
+        flags: What the command line said; strings are fine, names are those of the kind.
         config: The TOML file; None means the one that VECTORBUCKET_CONFIG names, if any.
 
     Raises:
@@ -228,17 +349,18 @@ def load_settings(flags: Mapping[str, Any], config: Path | None = None) -> Setti
     if config is not None and not config.is_file():
         raise BadSettings(f"the configuration file {config} does not exist")
 
-    class Configured(Settings):
-        model_config = SettingsConfigDict(toml_file=config)
-
+    configured = type(
+        kind.__name__, (kind,), {"model_config": SettingsConfigDict(toml_file=config)}
+    )
     try:
-        return Configured(**flags)
+        settings: S = configured(**flags)
     except ValidationError as error:
         raise BadSettings("; ".join(_sentence(dict(one)) for one in error.errors())) from error
     except SettingsError as error:
         raise BadSettings(f"the environment cannot be read: {error}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadSettings(f"the configuration file {config} cannot be read: {error}") from error
+    return settings
 
 
 def _sentence(fault: dict[str, Any]) -> str:

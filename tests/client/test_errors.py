@@ -152,6 +152,31 @@ def test_drawn_tree_tells_the_status_of_every_leaf(depth: int, name: str, remark
     assert depth <= 3
 
 
+def test_class_with_a_status_is_a_leaf_named_as_its_code() -> None:
+    class OutOfPaper(errors.ServerError, http_status=503, grpc_code=14, retryable=True):
+        """A leaf."""
+
+    error = OutOfPaper("no more paper")
+    assert (error.code, error.reason) == ("OutOfPaper", "ERROR_REASON_OUT_OF_PAPER")
+    assert (error.http_status, error.grpc_code, error.retryable) == (503, 14, True)
+    assert error.retry_after_s == errors.RETRY_AFTER_DEFAULT_S
+    assert errors.ServerError.code == ""
+
+
+def test_class_below_a_leaf_is_told_as_that_leaf() -> None:
+    class PhotosMissing(errors.NoSuchBucket):
+        """No leaf of its own."""
+
+    error = PhotosMissing.of("photos")
+    assert type(error) is PhotosMissing
+    assert (error.code, error.http_status, error.grpc_code) == ("NoSuchBucket", 404, 5)
+
+
+def test_status_with_a_misspelt_name_is_refused() -> None:
+    with pytest.raises(TypeError, match="http_code"):
+        type("OutOfPaper", (errors.ServerError,), {}, http_code=503)
+
+
 def test_every_error_is_caught_as_the_root() -> None:
     assert all(issubclass(leaf, VectorBucketError) for leaf in TABLE)
     assert issubclass(VectorBucketError, Exception)
@@ -248,6 +273,11 @@ def test_error_survives_copying_and_pickling(leaf: type[VectorBucketError]) -> N
             errors.NoSuchVectorIndex.of("photos", "faces"),
             "index 'faces' does not exist in bucket 'photos'",
             {"bucket": "photos", "index_name": "faces"},
+        ),
+        (
+            errors.NoSuchBucketPolicy.of("photos"),
+            "bucket 'photos' has no policy",
+            {"bucket": "photos"},
         ),
         (
             errors.BucketNameNotAvailable.of("photos"),

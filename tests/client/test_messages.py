@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,16 +10,18 @@ import numpy as np
 import pytest
 from google.protobuf import timestamp_pb2
 
-from vectorbucket import Hit, InvalidArgument, VectorIndexParameterInvalid
+from vectorbucket import BucketLogging, Hit, InvalidArgument, VectorIndexParameterInvalid
 from vectorbucket._messages import (
     int32,
     key_list,
+    logging_message,
     metric_number,
     optional_int32,
     read_bucket,
     read_data,
     read_hits,
     read_index,
+    read_logging,
     read_vectors,
     vector_data,
 )
@@ -80,6 +83,17 @@ def test_bucket_is_read_with_its_time_in_utc() -> None:
     assert bucket.create_time == made
     assert bucket.create_time.tzinfo is UTC
     assert (bucket.bucket, bucket.account_id, bucket.region) == ("photos", "123", "cn-hangzhou")
+
+
+@pytest.mark.parametrize(
+    "logging", [BucketLogging("logs"), BucketLogging("logs", "ünter/", "a role")]
+)
+def test_logging_that_was_written_is_read_as_it_was(logging: BucketLogging) -> None:
+    message = logging_message(logging)
+    assert {field.name: value for field, value in message.ListFields()} == {
+        name: value for name, value in asdict(logging).items() if value
+    }
+    assert read_logging(message) == logging
 
 
 def index_message(**changes: Any) -> index_pb2.Index:

@@ -22,6 +22,7 @@ MODELS = [
 def test_models_are_found() -> None:
     assert {model.__name__ for model in MODELS} == {
         "BucketInfo",
+        "BucketLogging",
         "BucketPage",
         "Hit",
         "IndexInfo",

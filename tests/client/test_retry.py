@@ -12,10 +12,14 @@ from vectorbucket import RetryPolicy, VectorBucketError
 from vectorbucket._retry import Patience, may_retry
 from vectorbucket.errors import (
     TABLE,
+    AccessDenied,
+    Forbidden,
     InternalError,
+    InvalidAccessKeyId,
     NoSuchBucket,
     QpsLimitExceeded,
     RequestTimeout,
+    RequestTimeTooSkewed,
     ServiceUnavailable,
     VectorIndexOperationConflict,
 )
@@ -81,8 +85,9 @@ def test_only_an_absent_server_or_one_that_asks_is_tried_again(
     asking = leaf("with RetryInfo", retry_after_s=1.5)
     assert may_retry(silent) is (leaf is ServiceUnavailable)
     assert may_retry(silent, repeatable=False) is False
-    assert may_retry(asking)
-    assert may_retry(asking, repeatable=False)
+    # A caller who is refused for who he is stays who he is, whatever a proxy asks for.
+    assert may_retry(asking) is not issubclass(leaf, Forbidden)
+    assert may_retry(asking, repeatable=False) is not issubclass(leaf, Forbidden)
 
 
 def test_broken_connection_is_tried_again_only_where_twice_is_as_good_as_once() -> None:
@@ -97,6 +102,10 @@ def test_broken_connection_is_tried_again_only_where_twice_is_as_good_as_once() 
         InternalError("oops"),
         NoSuchBucket.of("photos"),
         VectorIndexOperationConflict("superseded"),
+        AccessDenied("not yours"),
+        InvalidAccessKeyId("no such key"),
+        InvalidAccessKeyId("no such key", retry_after_s=0.1),
+        RequestTimeTooSkewed("signed an hour ago"),
     ],
 )
 def test_other_errors_end_patience_at_once(error: VectorBucketError) -> None:

@@ -15,7 +15,7 @@ import pytest
 from engines.subject import MANY, Subject, content_of
 from oracles import Float32Array
 from vectorbucket.errors import VectorBucketError
-from vectorbucket_server.model import DistanceMetric, Hit, Index, Segment
+from vectorbucket_server.model import BucketLogging, DistanceMetric, Hit, Index, Segment
 
 Place: TypeAlias = tuple[str, str]
 """Names of a bucket and an index."""
@@ -63,6 +63,14 @@ class Pair:
     def delete_bucket(self, name: str) -> None:
         """Delete a bucket, which may be missing or full."""
         self._both(lambda side: side.engine.delete_bucket(name))
+
+    def set_policy(self, name: str, policy: str) -> None:
+        """Give a bucket, which may be missing, a policy."""
+        self._both(lambda side: side.engine.set_bucket_policy(name, policy))
+
+    def set_logging(self, name: str, logging: BucketLogging | None) -> None:
+        """Say where a bucket, which may be missing, is logged."""
+        self._both(lambda side: side.engine.set_bucket_logging(name, logging))
 
     def put_index(self, place: Place, dimension: int, metric: DistanceMetric) -> None:
         """Make an index, which may exist, and remember its handles even after it is deleted."""

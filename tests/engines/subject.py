@@ -36,6 +36,9 @@ ACCOUNT = "1234567890"
 MANY = 1_000_000
 """A limit that nothing in these tests reaches."""
 
+POLICY = '{ "Version": "1",\n\t"Statement": [] , "é🜁": "\\u00e9\\/" }\r\n'
+"""A text that comes back changed from whoever reads it as JSON and writes it anew."""
+
 ORIGIN = (0.0, 0.0, 0.0, 0.0)
 ONE = (1.0, 0.0, 0.0, 0.0)
 TWO = (0.0, 2.0, 0.0, 0.0)

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from engines.subject import ACCOUNT, MANY, ONE, THREE, TWO, Subject, batch, raises_as
+from engines.subject import ACCOUNT, MANY, ONE, POLICY, THREE, TWO, Subject, batch, raises_as
 from oracles import f32
 from vectorbucket.errors import (
     BucketNameNotAvailable,
@@ -24,7 +24,14 @@ from vectorbucket.errors import (
     VectorBucketNotEmpty,
     VectorIndexOperationConflict,
 )
-from vectorbucket_server.model import Bucket, DistanceMetric, GraphOptions, Index, Query
+from vectorbucket_server.model import (
+    Bucket,
+    BucketLogging,
+    DistanceMetric,
+    GraphOptions,
+    Index,
+    Query,
+)
 
 
 def index_named(name: str, bucket_name: str = "things") -> Index:
@@ -70,10 +77,64 @@ class ControlPlane:
             lambda: engine.put_index(index_named("a", "none"), indexes_max=MANY),
             lambda: engine.get_index("none", "a"),
             lambda: engine.list_indexes("none", limit=1),
+            lambda: engine.set_bucket_policy("none", "{}"),
+            lambda: engine.set_bucket_policy("none", ""),
+            lambda: engine.set_bucket_logging("none", BucketLogging("logs")),
+            lambda: engine.set_bucket_logging("none", None),
         ]
         for call in calls:
             with pytest.raises(NoSuchBucket, match="none"):
                 call()
+
+    @pytest.mark.parametrize(
+        "policy", [POLICY, " ", "\x00", "\ufeff{}", "e\u0301", "\U0010ffff", "é" * 16_384]
+    )
+    def test_policy_comes_back_character_for_character(self, subject: Subject, policy: str) -> None:
+        subject.put_bucket()
+        subject.engine.set_bucket_policy("things", policy)
+        assert subject.engine.get_bucket("things").policy == policy
+        if subject.engine.capabilities.persistent:
+            subject.restart()
+            assert subject.engine.get_bucket("things").policy == policy
+
+    def test_policy_and_logging_of_a_new_bucket_come_back_as_they_were_put(
+        self, subject: Subject
+    ) -> None:
+        bucket = Bucket("things", ACCOUNT, 5, POLICY, BucketLogging("logs", "p/", "r"))
+        subject.engine.put_bucket(bucket, buckets_max=1)
+        assert subject.engine.get_bucket("things") == bucket
+
+    def test_policy_and_logging_leave_each_other_and_the_rest_alone(self, subject: Subject) -> None:
+        index = subject.put_index()
+        bucket = subject.engine.get_bucket("things")
+        logging = BucketLogging("logs", "p/")
+        subject.engine.set_bucket_policy("things", POLICY)
+        subject.engine.set_bucket_logging("things", logging)
+        assert subject.buckets() == [replace(bucket, policy=POLICY, logging=logging)]
+        subject.engine.set_bucket_policy("things", "")
+        assert subject.buckets() == [replace(bucket, logging=logging)]
+        subject.engine.set_bucket_logging("things", None)
+        assert subject.buckets() == [bucket]
+        assert subject.engine.get_index("things", "vectors") == index
+
+    def test_policies_and_logging_set_at_once_are_all_kept(self, subject: Subject) -> None:
+        bucket = subject.put_bucket()
+        last = BucketLogging("logs", "29")
+
+        def set_policies() -> None:
+            for number in range(30):
+                subject.engine.set_bucket_policy("things", f"policy {number}")
+
+        def set_loggings() -> None:
+            for number in range(30):
+                subject.engine.set_bucket_logging("things", BucketLogging("logs", str(number)))
+
+        threads = [threading.Thread(target=each) for each in (set_policies, set_loggings)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert subject.buckets() == [replace(bucket, policy="policy 29", logging=last)]
 
     def test_bucket_with_an_index_is_not_empty(self, subject: Subject) -> None:
         index = subject.put_index()

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from engines.subject import ONE, ORIGIN, THREE, TWO, Promise, Subject, batch, raises_as
+from engines.subject import ONE, ORIGIN, POLICY, THREE, TWO, Promise, Subject, batch, raises_as
 from oracles import Float32Array, draw_mixture, f32, random_grid
 from vectorbucket.errors import VectorIndexOperationConflict
-from vectorbucket_server.model import DistanceMetric, Index
+from vectorbucket_server.model import BucketLogging, DistanceMetric, Index
 
 
 class Durable(Promise):
@@ -51,6 +52,26 @@ class Durable(Promise):
             return
         assert subject.buckets() == [bucket]
         assert subject.engine.list_indexes("things", limit=10).items == [index]
+
+    def test_policy_and_logging_outlive_a_restart(self, subject: Subject) -> None:
+        subject.put_bucket()
+        subject.put_bucket("bare")
+        logging = BucketLogging("logs", "ünter/", "a role")
+        for name in ("things", "bare"):
+            subject.engine.set_bucket_policy(name, "{}")
+            subject.engine.set_bucket_policy(name, POLICY)
+            subject.engine.set_bucket_logging(name, logging)
+        subject.engine.set_bucket_policy("bare", "")
+        subject.engine.set_bucket_logging("bare", None)
+        before = subject.buckets()
+        subject.restart()
+        if not subject.engine.capabilities.persistent:
+            assert subject.buckets() == []
+            return
+        assert subject.buckets() == before
+        bucket, bare = (subject.engine.get_bucket(name) for name in ("things", "bare"))
+        assert (bucket.policy, bucket.logging) == (POLICY, logging)
+        assert (bare.policy, bare.logging) == ("", None)
 
     def test_queries_after_a_restart_find_what_they_found_before(self, subject: Subject) -> None:
         index = subject.put_index(dimension=16)
@@ -206,6 +227,16 @@ class Visible(Promise):
         subject.put(index, ["a"], [TWO])
         assert found_everywhere(subject, index, "a", f32(TWO)) == {}
 
+    def test_policy_and_logging_are_seen_by_the_next_read(self, subject: Subject) -> None:
+        bucket = subject.put_bucket()
+        for number in range(20):
+            policy, logging = f"policy {number}", BucketLogging("logs", str(number))
+            subject.engine.set_bucket_policy("things", policy)
+            subject.engine.set_bucket_logging("things", logging)
+            bucket = replace(bucket, policy=policy, logging=logging)
+            assert subject.engine.get_bucket("things") == bucket
+            assert subject.buckets() == [bucket]
+
     def test_write_of_one_thread_is_seen_by_another(self, subject: Subject) -> None:
         index = subject.put_index()
         written: list[int] = []
@@ -256,6 +287,18 @@ class Idempotent(Promise):
             }
             assert [hit.key for hit in subject.query(index, ORIGIN)] == ["a", "b"]
             assert subject.engine.index_statistics(index).vector_count == 2
+
+    def test_same_policy_and_logging_twice_are_the_same_as_once(self, subject: Subject) -> None:
+        bucket = subject.put_bucket()
+        logging = BucketLogging("logs")
+        for _ in range(2):
+            subject.engine.set_bucket_policy("things", POLICY)
+            subject.engine.set_bucket_logging("things", logging)
+            assert subject.buckets() == [replace(bucket, policy=POLICY, logging=logging)]
+        for _ in range(2):
+            subject.engine.set_bucket_policy("things", "")
+            subject.engine.set_bucket_logging("things", None)
+            assert subject.buckets() == [bucket]
 
     def test_same_delete_twice_is_the_same_as_once(self, subject: Subject) -> None:
         index = subject.put_index()

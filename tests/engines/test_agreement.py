@@ -26,7 +26,7 @@ from long_runs import Rounds
 from oracles import random_filter, random_grid, random_metadata
 from vectorbucket_server.engine.embedded.graph import Graph
 from vectorbucket_server.engine.memory import MemoryEngine
-from vectorbucket_server.model import DistanceMetric, Segment
+from vectorbucket_server.model import BucketLogging, DistanceMetric, Segment
 
 DIMENSION = 4
 KEYS = tuple(f"{prefix}{number}" for prefix in ("a", "é", "z/") for number in range(60))
@@ -83,6 +83,15 @@ def put_index(pair: Pair, place: Place, rng: np.random.Generator) -> None:
     pair.put_index(place, DIMENSION, METRICS[int(rng.integers(2))])
 
 
+def set_policy_or_logging(pair: Pair, place: Place, rng: np.random.Generator) -> None:
+    """Set or remove the policy or the logging of a bucket, which may be missing."""
+    said = str(rng.choice(["", "é one", "two"]))
+    if rng.random() < 0.5:
+        pair.set_policy(place[0], said)
+    else:
+        pair.set_logging(place[0], BucketLogging("logs", said) if said else None)
+
+
 OPERATIONS: tuple[tuple[int, Callable[[Pair, Place, np.random.Generator], None]], ...] = (
     (25, put),
     (12, delete),
@@ -92,6 +101,7 @@ OPERATIONS: tuple[tuple[int, Callable[[Pair, Place, np.random.Generator], None]]
     (6, put_index),
     (2, lambda pair, place, _: pair.delete_index(place)),
     (1, lambda pair, place, _: pair.delete_bucket(place[0])),
+    (2, set_policy_or_logging),
     (3, lambda pair, place, _: pair.count(place)),
     (2, lambda pair, *_: pair.catalogue()),
     (2, lambda pair, *_: pair.restart()),
@@ -195,6 +205,10 @@ class Life(RuleBasedStateMachine):
     @rule(name=st.sampled_from([place[0] for place in PLACES]))
     def delete_bucket(self, name: str) -> None:
         self.pair.delete_bucket(name)
+
+    @rule(place=st.sampled_from(PLACES), seed=st.integers(0, 9))
+    def set_policy_or_logging(self, place: Place, seed: int) -> None:
+        set_policy_or_logging(self.pair, place, np.random.default_rng(seed))
 
     @rule()
     def restart(self) -> None:

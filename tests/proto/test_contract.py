@@ -203,6 +203,20 @@ def test_ranges_of_graph_and_search_are_those_of_the_limits(
     assert f"{least:,} to {most:,}" in comment
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("PutBucketPolicyRequest.policy", f"at most {OSS.bucket_policy_bytes_max // 1024} KiB"),
+        ("BucketLogging.target_prefix", f"at most {OSS.logging_text_bytes_max} bytes"),
+        ("BucketLogging.logging_role", f"at most {OSS.logging_text_bytes_max} bytes"),
+    ],
+)
+def test_sizes_of_a_buckets_settings_are_those_of_the_limits(name: str, most: str) -> None:
+    assert OSS.bucket_policy_bytes_max % 1024 == 0
+    comment = next(thing.comment for thing in of_kind("field") if thing.name == name)
+    assert most in comment
+
+
 # --- Errors -------------------------------------------------------------------------------------
 
 
@@ -245,7 +259,10 @@ def test_service_lists_what_every_call_may_end_with(service: Thing) -> None:
         "ERROR_REASON_INTERNAL_ERROR",
         "ERROR_REASON_SERVICE_UNAVAILABLE",
         "ERROR_REASON_REQUEST_TIMEOUT",
+        "ERROR_REASON_INVALID_ACCESS_KEY_ID",
+        "ERROR_REASON_ACCESS_DENIED",
     }
+    assert "`authorization: Bearer KEY`" in service.comment
 
 
 def test_error_list_is_read_with_several_reasons_to_a_code() -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 import readme_tables
+from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.rest.oss.routes import UNSUPPORTED
+from vectorbucket_server.settings import Settings, TranslateSettings
 
 
 class Colour(Enum):
@@ -89,15 +92,29 @@ def test_error_says_its_codes_and_whether_to_retry() -> None:
 
 
 def test_setting_says_flag_variable_and_default() -> None:
-    table = readme_tables.settings_table()
+    table = readme_tables.settings_table(Settings)
     assert "| `--grpc-address` | `VECTORBUCKET_GRPC_ADDRESS` | `127.0.0.1:50051` |" in table
     assert "| `--limit` | `VECTORBUCKET_LIMIT` | none |" in table
 
 
 def test_option_of_the_engine_is_listed_unless_it_is_a_setting() -> None:
-    table = readme_tables.options_table()
+    table = readme_tables.options_table(EmbeddedOptions)
     assert "| `ef_search` | 96 |" in table
     assert "sync_writes" not in table
+
+
+def test_settings_of_a_translator_are_listed_where_they_are_its_own() -> None:
+    table = readme_tables.settings_table(TranslateSettings, without=Settings.model_fields)
+    assert "| `--api-key` | `VECTORBUCKET_API_KEY` | none |" in table
+    assert "`--region`" not in table
+
+
+def test_every_operation_of_rest_is_listed_also_those_that_are_refused() -> None:
+    lines = readme_tables.operations_table().splitlines()
+    assert [line for line in lines if line.startswith("| `QueryVectors` | `POST /?queryVectors` |")]
+    assert [line for line in lines if line.startswith("| `ListVectorBuckets` | `GET /` | yes |")]
+    refused = [line for line in lines if "| no |" in line]
+    assert len(refused) == len(UNSUPPORTED) == 2
 
 
 def test_stale_table_is_named_and_then_rewritten(

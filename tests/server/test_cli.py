@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from vectorbucket.errors import ServiceUnavailable
 from vectorbucket_server import cli
-from vectorbucket_server.app import StartFailed
+from vectorbucket_server.auth.credentials import parse_credentials
+from vectorbucket_server.listening import StartFailed
 from vectorbucket_server.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +86,10 @@ def test_every_setting_has_a_flag(served: Served, tmp_path: Path) -> None:
         *("--embedded", "m=8", "--embedded", "turn_target_s=0.5"),
         *("--streams-max", "1", "--unary-workers", "2", "--in-flight-bytes-max", "3"),
         *("--drain-grace-s", "0.5", "--log-format", "console", "--log-level", "error"),
+        *("--credentials", "keys.toml", "--rest-address", "127.0.0.1:0"),
+        *("--rest-base-domains", "a.example,b.example", "--rest-public-endpoint", "c.example"),
+        *("--rest", "idle_timeout_s=5", "--bucket-log-dir", str(tmp_path)),
+        *("--bucket-log-rotate-s", "60", "--bucket-log-bytes-max", "5000"),
     )
     assert set(settings.model_fields_set) == set(Settings.model_fields)
     assert settings.limit == {"top_k_max": 7, "put_vectors_max": 8}
@@ -168,3 +173,81 @@ def test_missing_extra_is_answered_with_what_to_install(package: str) -> None:
         f"vectorbucket-server needs the package {package}, which is not installed: "
         "pip install 'vectorbucket[server]'\n"
     )
+
+
+# --- Translate ------------------------------------------------------------------------------------
+
+
+def test_translate_takes_its_settings_from_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    translated = Served()
+    monkeypatch.setattr(cli, "translate", translated)
+    flags = ("--grpc-target", "vectors:50051", "--rest-address", "127.0.0.1:0", "--api-key", "k")
+    assert run("translate", *flags)[0] == 0
+    settings: Any = translated.settings
+    assert (settings.grpc_target, settings.rest_address) == ("vectors:50051", "127.0.0.1:0")
+    assert settings.api_key.get_secret_value() == "k"
+
+
+def test_translator_that_cannot_start_is_one_line_and_code_1(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cli, "translate", Served(StartFailed("cannot serve on x")))
+    assert run("translate") == (1, "", "vectorbucket-server: cannot serve on x\n")
+
+
+def test_translator_with_bad_settings_is_code_2() -> None:
+    code, _, error = run("translate", "--rest-address", "8080")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "'8080' is no HOST:PORT" in error
+
+
+# --- Credentials ----------------------------------------------------------------------------------
+
+
+def test_new_credential_is_added_to_a_file_and_its_secrets_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    code, shown, error = run("credentials", "new", "ann", "--owner", "--file", str(path))
+    assert (code, error) == (0, "")
+    assert run("credentials", "new", "bob", "--account-id", "42", "--file", str(path))[0] == 0
+    said = dict(line.split() for line in shown.splitlines())
+    known = parse_credentials(path.read_text())
+    ann = known.by_api_key(said["api_key"])
+    assert ann is not None
+    assert (ann.name, ann.owner, ann.account_id) == ("ann", True, "1234567890")
+    assert ann.access_key_secret == said["access_key_secret"]
+    assert known.by_access_key_id(said["access_key_id"]) == ann
+    assert said["api_key"] not in path.read_text()
+    bob = known.by_name("bob")
+    assert bob is not None
+    assert (bob.owner, bob.account_id) == (False, "42")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_new_credential_of_a_translator_may_name_others() -> None:
+    code, shown, _ = run("credentials", "new", "door", "--impersonate")
+    assert code == 0
+    door = parse_credentials(shown).by_name("door")
+    assert door is not None
+    assert door.impersonate
+
+
+@pytest.mark.parametrize("arguments", [("ann",), ("bob", "--account-id", "me"), ("",)])
+def test_credential_that_cannot_be_is_refused_and_the_file_stays(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    path = tmp_path / "keys.toml"
+    assert run("credentials", "new", "ann", "--file", str(path))[0] == 0
+    before = path.read_text()
+    code, shown, error = run("credentials", "new", *arguments, "--file", str(path))
+    assert (code, shown, error.count("\n")) == (2, "", 1)
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_credential_is_not_added_to_a_file_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not TOML at all")
+    code, _, error = run("credentials", "new", "ann", "--file", str(path))
+    assert code == 2
+    assert str(path) in error
+    assert path.read_text() == "not TOML at all"

@@ -13,6 +13,7 @@ import pytest
 from vectorbucket_server.model import (
     WHOLE,
     Bucket,
+    BucketLogging,
     DistanceMetric,
     GraphOptions,
     Hit,
@@ -141,6 +142,7 @@ INDEX = Index("photos", "faces", 3, DistanceMetric.COSINE)
 
 VALUES: tuple[Any, ...] = (
     Bucket("photos", "1234567890", created_ms=1),
+    BucketLogging("logs"),
     INDEX,
     GraphOptions(m=16),
     IndexStatistics(5, 2),
@@ -164,6 +166,15 @@ def test_value_cannot_be_changed(value: Any) -> None:
 
 def test_metrics_are_named_as_the_dialect_names_them() -> None:
     assert {metric.value for metric in DistanceMetric} == {"euclidean", "cosine"}
+
+
+def test_bucket_has_no_policy_and_no_logging_unless_they_are_said() -> None:
+    bucket = Bucket("photos", "1234567890", created_ms=1)
+    assert (bucket.policy, bucket.logging) == ("", None)
+
+
+def test_logging_needs_only_a_target() -> None:
+    assert BucketLogging("logs") == BucketLogging("logs", target_prefix="", logging_role="")
 
 
 def test_index_made_again_is_another_one() -> None:

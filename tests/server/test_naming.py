@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from vectorbucket.errors import (
+    InvalidArgument,
     InvalidVectorBucketName,
     VectorBucketError,
     VectorIndexParameterInvalid,
 )
 from vectorbucket.limits import OSS, UNLIMITED, Limits
+from vectorbucket_server.model import BucketLogging
 from vectorbucket_server.naming import (
     check_bucket_name,
     check_index_name,
     check_key,
+    check_logging,
     check_metadata_key,
     check_non_filterable_keys,
     check_stream_id,
@@ -85,6 +89,78 @@ def test_bucket_names_follow_the_limits_in_force() -> None:
         "3 to 32"
         in refusal(lambda: check_bucket_name("a" * 33, replace(OSS, bucket_name_max=32))).message
     )
+
+
+def test_error_of_another_buckets_name_says_where_it_stands() -> None:
+    for name in ("", "ab", "My_Bucket"):
+        error = refusal(partial(check_bucket_name, name, OSS, "logging.target_bucket"))
+        assert error.field == "logging.target_bucket"
+        assert error.message.startswith("logging.target_bucket ")
+
+
+# --- Logging ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "logging",
+    [
+        BucketLogging("logs"),
+        BucketLogging("logs", "MyLog-"),
+        BucketLogging("logs", "a/b/c/"),
+        BucketLogging("logs", "."),
+        BucketLogging("logs", "ünter 🜁"),
+        BucketLogging("logs", "x" * 128, "y" * 128),
+        BucketLogging("logs", "", "../any role at all\n"),
+    ],
+)
+def test_legal_logging_passes(logging: BucketLogging) -> None:
+    check_logging(logging, OSS)
+
+
+@pytest.mark.parametrize("name", ["", "ab", "..", "a/b", "a/../b", "Logs", "-logs", "l\0gs", HALF])
+def test_target_that_is_no_buckets_name_is_refused(name: str) -> None:
+    error = refusal(lambda: check_logging(BucketLogging(name), OSS))
+    assert type(error) is InvalidVectorBucketName
+    assert error.field == "logging.target_bucket"
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["/", "/etc/", "..", "../x", "a/../b", "a/..", "a..b", "a\0b", "a\nb", "\t", "\x7f", "\x85"],
+)
+def test_prefix_that_leads_elsewhere_is_refused(prefix: str) -> None:
+    error = refusal(lambda: check_logging(BucketLogging("logs", prefix), OSS))
+    assert type(error) is InvalidArgument
+    assert error.field == "logging.target_prefix"
+    assert "no '/' at its start, no '..', no control characters" in error.message
+
+
+@pytest.mark.parametrize(
+    ("logging", "field"),
+    [
+        (BucketLogging("logs", "é" * 64 + "x"), "logging.target_prefix"),
+        (BucketLogging("logs", "", "x" * 129), "logging.logging_role"),
+    ],
+)
+def test_prefix_or_role_that_is_too_long_is_refused(logging: BucketLogging, field: str) -> None:
+    error = refusal(lambda: check_logging(logging, OSS))
+    assert type(error) is InvalidArgument
+    assert (error.field, error.details["limit"]) == (field, "128")
+    assert "has 129 bytes; the limit is 128" in error.message
+    check_logging(logging, replace(OSS, logging_text_bytes_max=129))
+
+
+@pytest.mark.parametrize(
+    ("logging", "field"),
+    [
+        (BucketLogging("logs", HALF), "logging.target_prefix"),
+        (BucketLogging("logs", "", HALF), "logging.logging_role"),
+    ],
+)
+def test_prefix_or_role_that_is_no_text_is_refused(logging: BucketLogging, field: str) -> None:
+    error = refusal(lambda: check_logging(logging, OSS))
+    assert type(error) is InvalidArgument
+    assert error.field == field
 
 
 # --- Indexes ------------------------------------------------------------------------------------

@@ -11,9 +11,11 @@ import pytest
 
 from vectorbucket.limits import OSS, UNBOUNDED, UNLIMITED, Limits, MetadataTypes
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.rest.options import RestOptions
 from vectorbucket_server.settings import (
     BadSettings,
     Settings,
+    TranslateSettings,
     is_loopback,
     load_settings,
     split_address,
@@ -35,7 +37,7 @@ def config(tmp_path: Path) -> Path:
 def bad(flags: dict[str, Any], config: Path | None = None) -> str:
     """Return what is said of bad settings, which is one line."""
     with pytest.raises(BadSettings) as caught:
-        load_settings(flags, config)
+        load_settings(Settings, flags, config)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -45,7 +47,7 @@ def bad(flags: dict[str, Any], config: Path | None = None) -> str:
 
 
 def test_defaults_serve_loopback_with_the_documented_limits() -> None:
-    settings = load_settings({})
+    settings = load_settings(Settings, {})
     assert settings.grpc_address == "127.0.0.1:50051"
     assert settings.data_dir == Path("vectorbucket-data")
     assert settings.request_limits() == OSS
@@ -60,7 +62,7 @@ def test_flags_win_over_environment_over_file_over_defaults(
     config.write_text("streams_max = 1\nunary_workers = 1\ndrain_grace_s = 1\n")
     monkeypatch.setenv("VECTORBUCKET_STREAMS_MAX", "2")
     monkeypatch.setenv("VECTORBUCKET_UNARY_WORKERS", "2")
-    settings = load_settings({"streams_max": "3"}, config)
+    settings = load_settings(Settings, {"streams_max": "3"}, config)
     assert (settings.streams_max, settings.unary_workers) == (3, 2)
     assert (settings.drain_grace_s, settings.log_level) == (1.0, "info")
 
@@ -69,7 +71,7 @@ def test_tables_are_merged_name_by_name(config: Path, monkeypatch: pytest.Monkey
     config.write_text("[limit]\ntop_k_max = 1\nput_vectors_max = 1\nget_vectors_max = 1\n")
     monkeypatch.setenv("VECTORBUCKET_LIMIT__TOP_K_MAX", "2")
     monkeypatch.setenv("VECTORBUCKET_LIMIT__PUT_VECTORS_MAX", "2")
-    limits = load_settings({"limit": {"top_k_max": "3"}}, config).request_limits()
+    limits = load_settings(Settings, {"limit": {"top_k_max": "3"}}, config).request_limits()
     assert (limits.top_k_max, limits.put_vectors_max, limits.get_vectors_max) == (3, 2, 1)
     assert limits.delete_vectors_max == OSS.delete_vectors_max
 
@@ -77,7 +79,7 @@ def test_tables_are_merged_name_by_name(config: Path, monkeypatch: pytest.Monkey
 def test_environment_names_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text('region = "eu-central-1"\n')
     monkeypatch.setenv("VECTORBUCKET_CONFIG", str(config))
-    assert load_settings({}).region == "eu-central-1"
+    assert load_settings(Settings, {}).region == "eu-central-1"
 
 
 def test_file_can_say_everything(config: Path) -> None:
@@ -98,6 +100,16 @@ def test_file_can_say_everything(config: Path) -> None:
         drain_grace_s = 0.5
         log_format = "console"
         log_level = "debug"
+        credentials = "/etc/vectors.toml"
+        rest_address = "127.0.0.1:8080"
+        rest_base_domains = ["a.example", "B.example:8080"]
+        rest_public_endpoint = "vectors.example.com"
+        bucket_log_dir = "/var/log/vectors"
+        bucket_log_rotate_s = 60
+        bucket_log_bytes_max = 5000
+
+        [rest]
+        idle_timeout_s = 5
 
         [limit]
         top_k_max = 1000
@@ -107,11 +119,13 @@ def test_file_can_say_everything(config: Path) -> None:
         turn_target_s = 0.01
         """
     )
-    settings = load_settings({}, config)
+    settings = load_settings(Settings, {}, config)
     assert set(settings.model_fields_set) == set(Settings.model_fields)
     assert settings.request_limits() == dataclasses.replace(
         UNLIMITED, top_k_max=1000, metadata_types=MetadataTypes.STRINGS
     )
+    assert settings.rest_base_domains == ("a.example", "b.example:8080")
+    assert settings.rest_options() == RestOptions(idle_timeout_s=5.0, drain_grace_s=0.5)
     options = settings.embedded_options()
     assert (options.data_dir, options.sync_writes) == (Path("/srv/vectors"), False)
     assert (options.m, options.turn_target_s) == (32, 0.01)
@@ -136,26 +150,36 @@ def test_every_setting_can_come_from_the_environment(monkeypatch: pytest.MonkeyP
         "DRAIN_GRACE_S": "4",
         "LOG_FORMAT": "console",
         "LOG_LEVEL": "error",
+        "CREDENTIALS": "/etc/vectors.toml",
+        "REST_ADDRESS": "127.0.0.1:0",
+        "REST_BASE_DOMAINS": "a.example, b.example",
+        "REST_PUBLIC_ENDPOINT": "c.example",
+        "REST__BODY_BYTES_MAX": "1000",
+        "BUCKET_LOG_DIR": "/var/log/vectors",
+        "BUCKET_LOG_ROTATE_S": "60",
+        "BUCKET_LOG_BYTES_MAX": "5000",
     }
     for name, value in said.items():
         monkeypatch.setenv(f"VECTORBUCKET_{name}", value)
-    settings = load_settings({})
+    settings = load_settings(Settings, {})
     assert set(settings.model_fields_set) == set(Settings.model_fields)
     assert settings.limit == {"top_k_max": 7}
     assert settings.embedded == {"m": 8}
+    assert settings.rest == {"body_bytes_max": 1000}
+    assert settings.rest_base_domains == ("a.example", "b.example")
 
 
 def test_variables_that_belong_to_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     # The client's command has twins of its flags under the same prefix.
     monkeypatch.setenv("VECTORBUCKET_TARGET", "127.0.0.1:50051")
-    assert load_settings({}).model_fields_set == set()
+    assert load_settings(Settings, {}).model_fields_set == set()
 
 
 # --- Limits ---------------------------------------------------------------------------------------
 
 
 def test_profile_unlimited_is_the_one_of_the_contract() -> None:
-    assert load_settings({"limits": "unlimited"}).request_limits() == UNLIMITED
+    assert load_settings(Settings, {"limits": "unlimited"}).request_limits() == UNLIMITED
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Limits)])
@@ -168,15 +192,15 @@ def test_each_limit_can_be_set_by_itself(name: str) -> None:
         text, value = "true", True
     else:
         text, value = str(default), default
-    limits = load_settings({"limit": {name: text}}).request_limits()
+    limits = load_settings(Settings, {"limit": {name: text}}).request_limits()
     assert getattr(limits, name) == value
     assert type(getattr(limits, name)) is type(default)
 
 
 def test_metadata_types_has_a_setting_of_its_own_that_its_limit_overrides() -> None:
     strings = {"metadata_types": "strings"}
-    assert load_settings(strings).request_limits().metadata_types is MetadataTypes.STRINGS
-    both = load_settings(strings | {"limit": {"metadata_types": "all"}})
+    assert load_settings(Settings, strings).request_limits().metadata_types is MetadataTypes.STRINGS
+    both = load_settings(Settings, strings | {"limit": {"metadata_types": "all"}})
     assert both.request_limits().metadata_types is MetadataTypes.ALL
 
 
@@ -209,7 +233,7 @@ def test_bad_limit_is_named(table: dict[str, str], words: str) -> None:
 )
 def test_each_option_of_the_engine_can_be_set(name: str) -> None:
     default = getattr(EmbeddedOptions(Path()), name)
-    options = load_settings({"embedded": {name: str(default)}}).embedded_options()
+    options = load_settings(Settings, {"embedded": {name: str(default)}}).embedded_options()
     assert getattr(options, name) == default
     assert type(getattr(options, name)) is type(default)
 
@@ -245,9 +269,17 @@ def test_option_that_the_engine_does_not_have_is_named(name: str) -> None:
         ({"grpc_address": "127.0.0.1:65536"}, "no port from 0 to 65535"),
         ({"grpc_address": "127.0.0.1:-1"}, "no port from 0 to 65535"),
         ({"streams_max": "0", "region": ""}, "; streams_max is '0'"),
+        ({"rest_address": "8080"}, "'8080' is no HOST:PORT"),
+        ({"rest_base_domains": "a b"}, "'a b' is no host name"),
+        ({"rest_base_domains": "a.example,-"}, "'-' is no host name"),
+        ({"rest_public_endpoint": "http://a"}, "'http://a' is no host name"),
+        ({"rest": {"body_bytes": "1"}}, "there is no option of REST 'body_bytes'; there is body_"),
+        ({"rest": {"drain_grace_s": "1"}}, "there is no option of REST 'drain_grace_s'"),
+        ({"bucket_log_rotate_s": "0"}, "bucket_log_rotate_s is '0'"),
+        ({"bucket_log_bytes_max": "1"}, "bucket_log_bytes_max is '1'"),
     ],
 )
-def test_bad_setting_is_named_with_its_value(flags: dict[str, str], words: str) -> None:
+def test_bad_setting_is_named_with_its_value(flags: dict[str, Any], words: str) -> None:
     assert words in bad(flags)
 
 
@@ -308,21 +340,56 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "[::1]", "localhost"])
 def test_loopback_needs_no_permission(host: str) -> None:
     assert is_loopback(host)
-    assert load_settings({"grpc_address": f"{host}:0"}).grpc_address == f"{host}:0"
+    assert load_settings(Settings, {"grpc_address": f"{host}:0"}).grpc_address == f"{host}:0"
 
 
 @pytest.mark.parametrize("host", [".".join("0000"), "192.168.1.1", "[::]", "example.com"])
 def test_what_other_machines_reach_needs_permission(host: str) -> None:
     assert not is_loopback(host)
     assert "--insecure" in bad({"grpc_address": f"{host}:50051"})
-    settings = load_settings({"grpc_address": f"{host}:50051", "insecure": True})
-    assert settings.grpc_address == f"{host}:50051"
+    assert "rest_address" in bad({"rest_address": f"{host}:50051"})
+    for permission in ({"insecure": True}, {"credentials": "a.toml"}):
+        addresses = {"grpc_address": f"{host}:50051", "rest_address": f"{host}:8080"}
+        settings = load_settings(Settings, addresses | permission)
+        assert settings.grpc_address == f"{host}:50051"
+
+
+# --- A translator that runs alone -----------------------------------------------------------------
+
+
+def test_translator_has_the_settings_of_the_door_and_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VECTORBUCKET_API_KEY", "vbk_secret")
+    monkeypatch.setenv("VECTORBUCKET_REST__IDLE_TIMEOUT_S", "3")
+    settings = load_settings(
+        TranslateSettings, {"credentials": "a.toml", "grpc_target": "vectors:50051"}
+    )
+    assert settings.rest_address == "127.0.0.1:8080"
+    assert settings.rest_options().idle_timeout_s == 3
+    assert settings.api_key.get_secret_value() == "vbk_secret"
+    assert "vbk_secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"credentials": "a.toml"}, "credentials are given and api_key is not"),
+        ({"rest_address": "0.0.0.0:80"}, "--insecure"),
+        ({"grpc_target": ""}, "grpc_target is ''"),
+        ({"data_dir": "x"}, "there is no setting 'data_dir'"),
+    ],
+)
+def test_translator_that_could_not_work_is_refused(flags: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadSettings, match=words):
+        load_settings(TranslateSettings, flags)
 
 
 # --- Their manual ---------------------------------------------------------------------------------
 
 
 def test_every_setting_is_documented() -> None:
-    for name, field in Settings.model_fields.items():
+    fields = Settings.model_fields | TranslateSettings.model_fields
+    for name, field in fields.items():
         assert field.description, name
         assert field.description.rstrip().endswith("."), name

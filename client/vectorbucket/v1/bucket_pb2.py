@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cvectorbucket/v1/bucket.proto\x12\x0fvectorbucket.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"m\n\x06\x42ucket\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06region\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cvectorbucket/v1/bucket.proto\x12\x0fvectorbucket.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"m\n\x06\x42ucket\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06region\x18\x04 \x01(\t\"S\n\rBucketLogging\x12\x15\n\rtarget_bucket\x18\x01 \x01(\t\x12\x15\n\rtarget_prefix\x18\x02 \x01(\t\x12\x14\n\x0clogging_role\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,4 +34,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BUCKET']._serialized_start=82
   _globals['_BUCKET']._serialized_end=191
+  _globals['_BUCKETLOGGING']._serialized_start=193
+  _globals['_BUCKETLOGGING']._serialized_end=276
 # @@protoc_insertion_point(module_scope)

@@ -19,3 +19,13 @@ class Bucket(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     region: str
     def __init__(self, bucket: _Optional[str] = ..., account_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., region: _Optional[str] = ...) -> None: ...
+
+class BucketLogging(_message.Message):
+    __slots__ = ("target_bucket", "target_prefix", "logging_role")
+    TARGET_BUCKET_FIELD_NUMBER: _ClassVar[int]
+    TARGET_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    LOGGING_ROLE_FIELD_NUMBER: _ClassVar[int]
+    target_bucket: str
+    target_prefix: str
+    logging_role: str
+    def __init__(self, target_bucket: _Optional[str] = ..., target_prefix: _Optional[str] = ..., logging_role: _Optional[str] = ...) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from vectorbucket.v1 import bucket_pb2 as vectorbucket_dot_v1_dot_bucket__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$vectorbucket/v1/bucket_service.proto\x12\x0fvectorbucket.v1\x1a\x1cvectorbucket/v1/bucket.proto\"(\n\x16PutVectorBucketRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\"\x19\n\x17PutVectorBucketResponse\"(\n\x16GetVectorBucketRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\"B\n\x17GetVectorBucketResponse\x12\'\n\x06\x62ucket\x18\x01 \x01(\x0b\x32\x17.vectorbucket.v1.Bucket\"L\n\x18ListVectorBucketsRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x0e\n\x06marker\x18\x02 \x01(\t\x12\x10\n\x08max_keys\x18\x03 \x01(\x05\"p\n\x19ListVectorBucketsResponse\x12(\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x17.vectorbucket.v1.Bucket\x12\x14\n\x0cis_truncated\x18\x02 \x01(\x08\x12\x13\n\x0bnext_marker\x18\x03 \x01(\t\"+\n\x19\x44\x65leteVectorBucketRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\"\x1c\n\x1a\x44\x65leteVectorBucketResponse2\xb6\x03\n\rBucketService\x12\x64\n\x0fPutVectorBucket\x12\'.vectorbucket.v1.PutVectorBucketRequest\x1a(.vectorbucket.v1.PutVectorBucketResponse\x12\x64\n\x0fGetVectorBucket\x12\'.vectorbucket.v1.GetVectorBucketRequest\x1a(.vectorbucket.v1.GetVectorBucketResponse\x12j\n\x11ListVectorBuckets\x12).vectorbucket.v1.ListVectorBucketsRequest\x1a*.vectorbucket.v1.ListVectorBucketsResponse\x12m\n\x12\x44\x65leteVectorBucket\x12*.vectorbucket.v1.DeleteVectorBucketRequest\x1a+.vectorbucket.v1.DeleteVectorBucketResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$vectorbucket/v1/bucket_service.proto\x12\x0fvectorbucket.v1\x1a\x1cvectorbucket/v1/bucket.proto\"(\n\x16PutVectorBucketRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\"\x19\n\x17PutVectorBucketResponse\"(\n\x16GetVectorBucketRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\"B\n\x17GetVectorBucketResponse\x12\'\n\x06\x62ucket\x18\x01 \x01(\x0b\x32\x17.vectorbucket.v1.Bucket\"L\n\x18ListVectorBucketsRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x0e\n\x06marker\x18\x02 \x01(\t\x12\x10\n\x08max_keys\x18\x03 \x01(\x05\"p\n\x19ListVectorBucketsResponse\x12(\n\x07\x62uckets\x18\x01 \x03(\x0b\x32\x17.vectorbucket.v1.Bucket\x12\x14\n\x0cis_truncated\x18\x02 \x01(\x08\x12\x13\n\x0bnext_marker\x18\x03 \x01(\t\"+\n\x19\x44\x65leteVectorBucketRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\"\x1c\n\x1a\x44\x65leteVectorBucketResponse\"8\n\x16PutBucketPolicyRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\"\x19\n\x17PutBucketPolicyResponse\"(\n\x16GetBucketPolicyRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\")\n\x17GetBucketPolicyResponse\x12\x0e\n\x06policy\x18\x01 \x01(\t\"+\n\x19\x44\x65leteBucketPolicyRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\"\x1c\n\x1a\x44\x65leteBucketPolicyResponse\"Z\n\x17PutBucketLoggingRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12/\n\x07logging\x18\x02 \x01(\x0b\x32\x1e.vectorbucket.v1.BucketLogging\"\x1a\n\x18PutBucketLoggingResponse\")\n\x17GetBucketLoggingRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\"K\n\x18GetBucketLoggingResponse\x12/\n\x07logging\x18\x01 \x01(\x0b\x32\x1e.vectorbucket.v1.BucketLogging\",\n\x1a\x44\x65leteBucketLoggingRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\"\x1d\n\x1b\x44\x65leteBucketLoggingResponse2\xb5\x08\n\rBucketService\x12\x64\n\x0fPutVectorBucket\x12\'.vectorbucket.v1.PutVectorBucketRequest\x1a(.vectorbucket.v1.PutVectorBucketResponse\x12\x64\n\x0fGetVectorBucket\x12\'.vectorbucket.v1.GetVectorBucketRequest\x1a(.vectorbucket.v1.GetVectorBucketResponse\x12j\n\x11ListVectorBuckets\x12).vectorbucket.v1.ListVectorBucketsRequest\x1a*.vectorbucket.v1.ListVectorBucketsResponse\x12m\n\x12\x44\x65leteVectorBucket\x12*.vectorbucket.v1.DeleteVectorBucketRequest\x1a+.vectorbucket.v1.DeleteVectorBucketResponse\x12\x64\n\x0fPutBucketPolicy\x12\'.vectorbucket.v1.PutBucketPolicyRequest\x1a(.vectorbucket.v1.PutBucketPolicyResponse\x12\x64\n\x0fGetBucketPolicy\x12\'.vectorbucket.v1.GetBucketPolicyRequest\x1a(.vectorbucket.v1.GetBucketPolicyResponse\x12m\n\x12\x44\x65leteBucketPolicy\x12*.vectorbucket.v1.DeleteBucketPolicyRequest\x1a+.vectorbucket.v1.DeleteBucketPolicyResponse\x12g\n\x10PutBucketLogging\x12(.vectorbucket.v1.PutBucketLoggingRequest\x1a).vectorbucket.v1.PutBucketLoggingResponse\x12g\n\x10GetBucketLogging\x12(.vectorbucket.v1.GetBucketLoggingRequest\x1a).vectorbucket.v1.GetBucketLoggingResponse\x12p\n\x13\x44\x65leteBucketLogging\x12+.vectorbucket.v1.DeleteBucketLoggingRequest\x1a,.vectorbucket.v1.DeleteBucketLoggingResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEVECTORBUCKETREQUEST']._serialized_end=501
   _globals['_DELETEVECTORBUCKETRESPONSE']._serialized_start=503
   _globals['_DELETEVECTORBUCKETRESPONSE']._serialized_end=531
-  _globals['_BUCKETSERVICE']._serialized_start=534
-  _globals['_BUCKETSERVICE']._serialized_end=972
+  _globals['_PUTBUCKETPOLICYREQUEST']._serialized_start=533
+  _globals['_PUTBUCKETPOLICYREQUEST']._serialized_end=589
+  _globals['_PUTBUCKETPOLICYRESPONSE']._serialized_start=591
+  _globals['_PUTBUCKETPOLICYRESPONSE']._serialized_end=616
+  _globals['_GETBUCKETPOLICYREQUEST']._serialized_start=618
+  _globals['_GETBUCKETPOLICYREQUEST']._serialized_end=658
+  _globals['_GETBUCKETPOLICYRESPONSE']._serialized_start=660
+  _globals['_GETBUCKETPOLICYRESPONSE']._serialized_end=701
+  _globals['_DELETEBUCKETPOLICYREQUEST']._serialized_start=703
+  _globals['_DELETEBUCKETPOLICYREQUEST']._serialized_end=746
+  _globals['_DELETEBUCKETPOLICYRESPONSE']._serialized_start=748
+  _globals['_DELETEBUCKETPOLICYRESPONSE']._serialized_end=776
+  _globals['_PUTBUCKETLOGGINGREQUEST']._serialized_start=778
+  _globals['_PUTBUCKETLOGGINGREQUEST']._serialized_end=868
+  _globals['_PUTBUCKETLOGGINGRESPONSE']._serialized_start=870
+  _globals['_PUTBUCKETLOGGINGRESPONSE']._serialized_end=896
+  _globals['_GETBUCKETLOGGINGREQUEST']._serialized_start=898
+  _globals['_GETBUCKETLOGGINGREQUEST']._serialized_end=939
+  _globals['_GETBUCKETLOGGINGRESPONSE']._serialized_start=941
+  _globals['_GETBUCKETLOGGINGRESPONSE']._serialized_end=1016
+  _globals['_DELETEBUCKETLOGGINGREQUEST']._serialized_start=1018
+  _globals['_DELETEBUCKETLOGGINGREQUEST']._serialized_end=1062
+  _globals['_DELETEBUCKETLOGGINGRESPONSE']._serialized_start=1064
+  _globals['_DELETEBUCKETLOGGINGRESPONSE']._serialized_end=1093
+  _globals['_BUCKETSERVICE']._serialized_start=1096
+  _globals['_BUCKETSERVICE']._serialized_end=2173
 # @@protoc_insertion_point(module_scope)

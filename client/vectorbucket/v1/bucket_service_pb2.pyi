@@ -58,3 +58,71 @@ class DeleteVectorBucketRequest(_message.Message):
 class DeleteVectorBucketResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class PutBucketPolicyRequest(_message.Message):
+    __slots__ = ("bucket", "policy")
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    policy: str
+    def __init__(self, bucket: _Optional[str] = ..., policy: _Optional[str] = ...) -> None: ...
+
+class PutBucketPolicyResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetBucketPolicyRequest(_message.Message):
+    __slots__ = ("bucket",)
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    def __init__(self, bucket: _Optional[str] = ...) -> None: ...
+
+class GetBucketPolicyResponse(_message.Message):
+    __slots__ = ("policy",)
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    def __init__(self, policy: _Optional[str] = ...) -> None: ...
+
+class DeleteBucketPolicyRequest(_message.Message):
+    __slots__ = ("bucket",)
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    def __init__(self, bucket: _Optional[str] = ...) -> None: ...
+
+class DeleteBucketPolicyResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PutBucketLoggingRequest(_message.Message):
+    __slots__ = ("bucket", "logging")
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    LOGGING_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    logging: _bucket_pb2.BucketLogging
+    def __init__(self, bucket: _Optional[str] = ..., logging: _Optional[_Union[_bucket_pb2.BucketLogging, _Mapping]] = ...) -> None: ...
+
+class PutBucketLoggingResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetBucketLoggingRequest(_message.Message):
+    __slots__ = ("bucket",)
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    def __init__(self, bucket: _Optional[str] = ...) -> None: ...
+
+class GetBucketLoggingResponse(_message.Message):
+    __slots__ = ("logging",)
+    LOGGING_FIELD_NUMBER: _ClassVar[int]
+    logging: _bucket_pb2.BucketLogging
+    def __init__(self, logging: _Optional[_Union[_bucket_pb2.BucketLogging, _Mapping]] = ...) -> None: ...
+
+class DeleteBucketLoggingRequest(_message.Message):
+    __slots__ = ("bucket",)
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    def __init__(self, bucket: _Optional[str] = ...) -> None: ...
+
+class DeleteBucketLoggingResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

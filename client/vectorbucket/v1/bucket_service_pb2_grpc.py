@@ -26,15 +26,27 @@ if _version_not_supported:
 
 
 class BucketServiceStub(object):
-    """BucketService makes, shows, lists and deletes vector buckets.
+    """BucketService makes, shows, lists and deletes vector buckets, and keeps their policies and where
+    they are logged.
 
-    Every RPC of this file may also end with:
+    Who calls: a server with credentials wants to know. Send the metadata entry
+    `authorization: Bearer KEY` with every call, streams included; KEY is an API key that the
+    operator gave you. A server without credentials ignores the entry.
 
+    The order in which a request is checked: who calls; whether he may; that the bucket exists; then
+    every field. Every RPC of this file may also end with:
+
+    - `UNAUTHENTICATED` (ERROR_REASON_INVALID_ACCESS_KEY_ID): no API key was sent, or one that the
+    server does not know; send the right one.
+    - `PERMISSION_DENIED` (ERROR_REASON_ACCESS_DENIED): the caller may not do this here; ask the
+    owner of the bucket for a policy, or the operator for a credential that may.
     - `INTERNAL` (ERROR_REASON_INTERNAL_ERROR): the server failed; report the request id that the
     status carries. Not worth a blind retry.
     - `UNAVAILABLE` (ERROR_REASON_SERVICE_UNAVAILABLE): the server is starting, draining or out of
     disk; retry after the time in `RetryInfo`. All RPCs here are safe to repeat, but a repeated
     PutVectorBucket or DeleteVectorBucket may then report what its first try already did.
+    - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): the bytes are no message of this call:
+    torn, not UTF-8, or nested over 100 levels deep.
     - `DEADLINE_EXCEEDED` (ERROR_REASON_REQUEST_TIMEOUT): the caller's deadline passed; whether a
     change was made is unknown; look before you repeat it.
     """
@@ -65,18 +77,60 @@ class BucketServiceStub(object):
                 request_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteVectorBucketRequest.SerializeToString,
                 response_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteVectorBucketResponse.FromString,
                 _registered_method=True)
+        self.PutBucketPolicy = channel.unary_unary(
+                '/vectorbucket.v1.BucketService/PutBucketPolicy',
+                request_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.PutBucketPolicyRequest.SerializeToString,
+                response_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.PutBucketPolicyResponse.FromString,
+                _registered_method=True)
+        self.GetBucketPolicy = channel.unary_unary(
+                '/vectorbucket.v1.BucketService/GetBucketPolicy',
+                request_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.GetBucketPolicyRequest.SerializeToString,
+                response_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.GetBucketPolicyResponse.FromString,
+                _registered_method=True)
+        self.DeleteBucketPolicy = channel.unary_unary(
+                '/vectorbucket.v1.BucketService/DeleteBucketPolicy',
+                request_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteBucketPolicyRequest.SerializeToString,
+                response_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteBucketPolicyResponse.FromString,
+                _registered_method=True)
+        self.PutBucketLogging = channel.unary_unary(
+                '/vectorbucket.v1.BucketService/PutBucketLogging',
+                request_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.PutBucketLoggingRequest.SerializeToString,
+                response_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.PutBucketLoggingResponse.FromString,
+                _registered_method=True)
+        self.GetBucketLogging = channel.unary_unary(
+                '/vectorbucket.v1.BucketService/GetBucketLogging',
+                request_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.GetBucketLoggingRequest.SerializeToString,
+                response_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.GetBucketLoggingResponse.FromString,
+                _registered_method=True)
+        self.DeleteBucketLogging = channel.unary_unary(
+                '/vectorbucket.v1.BucketService/DeleteBucketLogging',
+                request_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteBucketLoggingRequest.SerializeToString,
+                response_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteBucketLoggingResponse.FromString,
+                _registered_method=True)
 
 
 class BucketServiceServicer(object):
-    """BucketService makes, shows, lists and deletes vector buckets.
+    """BucketService makes, shows, lists and deletes vector buckets, and keeps their policies and where
+    they are logged.
 
-    Every RPC of this file may also end with:
+    Who calls: a server with credentials wants to know. Send the metadata entry
+    `authorization: Bearer KEY` with every call, streams included; KEY is an API key that the
+    operator gave you. A server without credentials ignores the entry.
 
+    The order in which a request is checked: who calls; whether he may; that the bucket exists; then
+    every field. Every RPC of this file may also end with:
+
+    - `UNAUTHENTICATED` (ERROR_REASON_INVALID_ACCESS_KEY_ID): no API key was sent, or one that the
+    server does not know; send the right one.
+    - `PERMISSION_DENIED` (ERROR_REASON_ACCESS_DENIED): the caller may not do this here; ask the
+    owner of the bucket for a policy, or the operator for a credential that may.
     - `INTERNAL` (ERROR_REASON_INTERNAL_ERROR): the server failed; report the request id that the
     status carries. Not worth a blind retry.
     - `UNAVAILABLE` (ERROR_REASON_SERVICE_UNAVAILABLE): the server is starting, draining or out of
     disk; retry after the time in `RetryInfo`. All RPCs here are safe to repeat, but a repeated
     PutVectorBucket or DeleteVectorBucket may then report what its first try already did.
+    - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): the bytes are no message of this call:
+    torn, not UTF-8, or nested over 100 levels deep.
     - `DEADLINE_EXCEEDED` (ERROR_REASON_REQUEST_TIMEOUT): the caller's deadline passed; whether a
     change was made is unknown; look before you repeat it.
     """
@@ -134,6 +188,91 @@ class BucketServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutBucketPolicy(self, request, context):
+        """PutBucketPolicy says what others may do with a bucket and what is in it, and replaces what was
+        said before. It is for the owner, who may always do everything himself. It is in force for the
+        next call, and for streams that are open. It can be repeated without harm.
+
+        Errors and what to do:
+
+        - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the name.
+        - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): make the bucket first.
+        - `INVALID_ARGUMENT` (ERROR_REASON_MALFORMED_JSON): the policy is not JSON; correct it.
+        - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_POLICY_DOCUMENT): it is JSON and no policy, or is
+        longer than it may be; the message and the `BadRequest` detail name the place. The policy of
+        before stays in force.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBucketPolicy(self, request, context):
+        """GetBucketPolicy returns the policy of a bucket, byte for byte as it was put.
+
+        Errors and what to do:
+
+        - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the name.
+        - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): make the bucket first.
+        - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET_POLICY): it has none; that is no fault.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBucketPolicy(self, request, context):
+        """DeleteBucketPolicy takes back what the policy of a bucket said. A bucket without one stays as
+        it is. It can be repeated without harm.
+
+        Errors and what to do:
+
+        - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the name.
+        - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): nothing to delete.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutBucketLogging(self, request, context):
+        """PutBucketLogging has every request on a bucket leave one line of JSON from now on, and replaces
+        what was said of its logging before. It can be repeated without harm.
+
+        Errors and what to do:
+
+        - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the name of the bucket,
+        or of the target; the `BadRequest` detail says which.
+        - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): make the bucket first.
+        - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): `logging` is missing, or one of its
+        fields is out of its range; the `BadRequest` detail names it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBucketLogging(self, request, context):
+        """GetBucketLogging shows where the requests on a bucket are logged.
+
+        Errors and what to do:
+
+        - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the name.
+        - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): make the bucket first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBucketLogging(self, request, context):
+        """DeleteBucketLogging ends the logging of a bucket; lines that were written stay. A bucket that
+        is not logged stays as it is. It can be repeated without harm.
+
+        Errors and what to do:
+
+        - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the name.
+        - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): nothing to delete.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BucketServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -157,6 +296,36 @@ def add_BucketServiceServicer_to_server(servicer, server):
                     request_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteVectorBucketRequest.FromString,
                     response_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteVectorBucketResponse.SerializeToString,
             ),
+            'PutBucketPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutBucketPolicy,
+                    request_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.PutBucketPolicyRequest.FromString,
+                    response_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.PutBucketPolicyResponse.SerializeToString,
+            ),
+            'GetBucketPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBucketPolicy,
+                    request_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.GetBucketPolicyRequest.FromString,
+                    response_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.GetBucketPolicyResponse.SerializeToString,
+            ),
+            'DeleteBucketPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBucketPolicy,
+                    request_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteBucketPolicyRequest.FromString,
+                    response_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteBucketPolicyResponse.SerializeToString,
+            ),
+            'PutBucketLogging': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutBucketLogging,
+                    request_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.PutBucketLoggingRequest.FromString,
+                    response_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.PutBucketLoggingResponse.SerializeToString,
+            ),
+            'GetBucketLogging': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBucketLogging,
+                    request_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.GetBucketLoggingRequest.FromString,
+                    response_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.GetBucketLoggingResponse.SerializeToString,
+            ),
+            'DeleteBucketLogging': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBucketLogging,
+                    request_deserializer=vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteBucketLoggingRequest.FromString,
+                    response_serializer=vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteBucketLoggingResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'vectorbucket.v1.BucketService', rpc_method_handlers)
@@ -166,15 +335,27 @@ def add_BucketServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BucketService(object):
-    """BucketService makes, shows, lists and deletes vector buckets.
+    """BucketService makes, shows, lists and deletes vector buckets, and keeps their policies and where
+    they are logged.
 
-    Every RPC of this file may also end with:
+    Who calls: a server with credentials wants to know. Send the metadata entry
+    `authorization: Bearer KEY` with every call, streams included; KEY is an API key that the
+    operator gave you. A server without credentials ignores the entry.
 
+    The order in which a request is checked: who calls; whether he may; that the bucket exists; then
+    every field. Every RPC of this file may also end with:
+
+    - `UNAUTHENTICATED` (ERROR_REASON_INVALID_ACCESS_KEY_ID): no API key was sent, or one that the
+    server does not know; send the right one.
+    - `PERMISSION_DENIED` (ERROR_REASON_ACCESS_DENIED): the caller may not do this here; ask the
+    owner of the bucket for a policy, or the operator for a credential that may.
     - `INTERNAL` (ERROR_REASON_INTERNAL_ERROR): the server failed; report the request id that the
     status carries. Not worth a blind retry.
     - `UNAVAILABLE` (ERROR_REASON_SERVICE_UNAVAILABLE): the server is starting, draining or out of
     disk; retry after the time in `RetryInfo`. All RPCs here are safe to repeat, but a repeated
     PutVectorBucket or DeleteVectorBucket may then report what its first try already did.
+    - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): the bytes are no message of this call:
+    torn, not UTF-8, or nested over 100 levels deep.
     - `DEADLINE_EXCEEDED` (ERROR_REASON_REQUEST_TIMEOUT): the caller's deadline passed; whether a
     change was made is unknown; look before you repeat it.
     """
@@ -277,6 +458,168 @@ class BucketService(object):
             '/vectorbucket.v1.BucketService/DeleteVectorBucket',
             vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteVectorBucketRequest.SerializeToString,
             vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteVectorBucketResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutBucketPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vectorbucket.v1.BucketService/PutBucketPolicy',
+            vectorbucket_dot_v1_dot_bucket__service__pb2.PutBucketPolicyRequest.SerializeToString,
+            vectorbucket_dot_v1_dot_bucket__service__pb2.PutBucketPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBucketPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vectorbucket.v1.BucketService/GetBucketPolicy',
+            vectorbucket_dot_v1_dot_bucket__service__pb2.GetBucketPolicyRequest.SerializeToString,
+            vectorbucket_dot_v1_dot_bucket__service__pb2.GetBucketPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBucketPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vectorbucket.v1.BucketService/DeleteBucketPolicy',
+            vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteBucketPolicyRequest.SerializeToString,
+            vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteBucketPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutBucketLogging(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vectorbucket.v1.BucketService/PutBucketLogging',
+            vectorbucket_dot_v1_dot_bucket__service__pb2.PutBucketLoggingRequest.SerializeToString,
+            vectorbucket_dot_v1_dot_bucket__service__pb2.PutBucketLoggingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBucketLogging(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vectorbucket.v1.BucketService/GetBucketLogging',
+            vectorbucket_dot_v1_dot_bucket__service__pb2.GetBucketLoggingRequest.SerializeToString,
+            vectorbucket_dot_v1_dot_bucket__service__pb2.GetBucketLoggingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBucketLogging(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vectorbucket.v1.BucketService/DeleteBucketLogging',
+            vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteBucketLoggingRequest.SerializeToString,
+            vectorbucket_dot_v1_dot_bucket__service__pb2.DeleteBucketLoggingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,17 +28,27 @@ if _version_not_supported:
 class IndexServiceStub(object):
     """IndexService makes, shows, lists and deletes the vector indexes of a bucket.
 
-    Every RPC of this file may also end with:
+    Who calls: a server with credentials wants to know. Send the metadata entry
+    `authorization: Bearer KEY` with every call, streams included; KEY is an API key that the
+    operator gave you. A server without credentials ignores the entry.
 
+    The order in which a request is checked: who calls; whether he may; that the bucket exists; then
+    the index, and every field. Every RPC of this file may also end with:
+
+    - `UNAUTHENTICATED` (ERROR_REASON_INVALID_ACCESS_KEY_ID): no API key was sent, or one that the
+    server does not know; send the right one.
+    - `PERMISSION_DENIED` (ERROR_REASON_ACCESS_DENIED): the caller may not do this here; ask the
+    owner of the bucket for a policy, or the operator for a credential that may.
     - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the bucket's name.
-    - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): make the bucket first. This is checked before
-    anything else of the request.
+    - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): make the bucket first.
     - `INTERNAL` (ERROR_REASON_INTERNAL_ERROR): the server failed; report the request id that the
     status carries.
     - `UNAVAILABLE` (ERROR_REASON_SERVICE_UNAVAILABLE): the server is starting, draining or out of
     disk; retry after the time in `RetryInfo`.
     - `DEADLINE_EXCEEDED` (ERROR_REASON_REQUEST_TIMEOUT): the caller's deadline passed; whether a
     change was made is unknown.
+    - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): the bytes are no message of this call:
+    torn, not UTF-8, or nested over 100 levels deep.
     """
 
     def __init__(self, channel):
@@ -72,17 +82,27 @@ class IndexServiceStub(object):
 class IndexServiceServicer(object):
     """IndexService makes, shows, lists and deletes the vector indexes of a bucket.
 
-    Every RPC of this file may also end with:
+    Who calls: a server with credentials wants to know. Send the metadata entry
+    `authorization: Bearer KEY` with every call, streams included; KEY is an API key that the
+    operator gave you. A server without credentials ignores the entry.
 
+    The order in which a request is checked: who calls; whether he may; that the bucket exists; then
+    the index, and every field. Every RPC of this file may also end with:
+
+    - `UNAUTHENTICATED` (ERROR_REASON_INVALID_ACCESS_KEY_ID): no API key was sent, or one that the
+    server does not know; send the right one.
+    - `PERMISSION_DENIED` (ERROR_REASON_ACCESS_DENIED): the caller may not do this here; ask the
+    owner of the bucket for a policy, or the operator for a credential that may.
     - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the bucket's name.
-    - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): make the bucket first. This is checked before
-    anything else of the request.
+    - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): make the bucket first.
     - `INTERNAL` (ERROR_REASON_INTERNAL_ERROR): the server failed; report the request id that the
     status carries.
     - `UNAVAILABLE` (ERROR_REASON_SERVICE_UNAVAILABLE): the server is starting, draining or out of
     disk; retry after the time in `RetryInfo`.
     - `DEADLINE_EXCEEDED` (ERROR_REASON_REQUEST_TIMEOUT): the caller's deadline passed; whether a
     change was made is unknown.
+    - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): the bytes are no message of this call:
+    torn, not UTF-8, or nested over 100 levels deep.
     """
 
     def PutVectorIndex(self, request, context):
@@ -179,17 +199,27 @@ def add_IndexServiceServicer_to_server(servicer, server):
 class IndexService(object):
     """IndexService makes, shows, lists and deletes the vector indexes of a bucket.
 
-    Every RPC of this file may also end with:
+    Who calls: a server with credentials wants to know. Send the metadata entry
+    `authorization: Bearer KEY` with every call, streams included; KEY is an API key that the
+    operator gave you. A server without credentials ignores the entry.
 
+    The order in which a request is checked: who calls; whether he may; that the bucket exists; then
+    the index, and every field. Every RPC of this file may also end with:
+
+    - `UNAUTHENTICATED` (ERROR_REASON_INVALID_ACCESS_KEY_ID): no API key was sent, or one that the
+    server does not know; send the right one.
+    - `PERMISSION_DENIED` (ERROR_REASON_ACCESS_DENIED): the caller may not do this here; ask the
+    owner of the bucket for a policy, or the operator for a credential that may.
     - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the bucket's name.
-    - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): make the bucket first. This is checked before
-    anything else of the request.
+    - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): make the bucket first.
     - `INTERNAL` (ERROR_REASON_INTERNAL_ERROR): the server failed; report the request id that the
     status carries.
     - `UNAVAILABLE` (ERROR_REASON_SERVICE_UNAVAILABLE): the server is starting, draining or out of
     disk; retry after the time in `RetryInfo`.
     - `DEADLINE_EXCEEDED` (ERROR_REASON_REQUEST_TIMEOUT): the caller's deadline passed; whether a
     change was made is unknown.
+    - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): the bytes are no message of this call:
+    torn, not UTF-8, or nested over 100 levels deep.
     """
 
     @staticmethod

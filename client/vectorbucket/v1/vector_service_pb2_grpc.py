@@ -38,9 +38,17 @@ class VectorServiceStub(object):
     your client to 64 MiB, or ask for less at once; your library's own refusal is a
     RESOURCE_EXHAUSTED without ErrorInfo, which no retry helps.
 
-    The order in which a request is checked: who calls and whether he may; that the bucket exists;
-    that the index exists; then every field. Every RPC of this file may also end with:
+    Who calls: a server with credentials wants to know. Send the metadata entry
+    `authorization: Bearer KEY` with every call, streams included; KEY is an API key that the
+    operator gave you. A server without credentials ignores the entry.
 
+    The order in which a request is checked: who calls; whether he may; that the bucket exists; that
+    the index exists; then every field. Every RPC of this file may also end with:
+
+    - `UNAUTHENTICATED` (ERROR_REASON_INVALID_ACCESS_KEY_ID): no API key was sent, or one that the
+    server does not know; send the right one.
+    - `PERMISSION_DENIED` (ERROR_REASON_ACCESS_DENIED): the caller may not do this here; ask the
+    owner of the bucket for a policy, or the operator for a credential that may.
     - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the bucket's name.
     - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET, ERROR_REASON_NO_SUCH_VECTOR_INDEX): make what is
     missing first.
@@ -120,9 +128,17 @@ class VectorServiceServicer(object):
     your client to 64 MiB, or ask for less at once; your library's own refusal is a
     RESOURCE_EXHAUSTED without ErrorInfo, which no retry helps.
 
-    The order in which a request is checked: who calls and whether he may; that the bucket exists;
-    that the index exists; then every field. Every RPC of this file may also end with:
+    Who calls: a server with credentials wants to know. Send the metadata entry
+    `authorization: Bearer KEY` with every call, streams included; KEY is an API key that the
+    operator gave you. A server without credentials ignores the entry.
 
+    The order in which a request is checked: who calls; whether he may; that the bucket exists; that
+    the index exists; then every field. Every RPC of this file may also end with:
+
+    - `UNAUTHENTICATED` (ERROR_REASON_INVALID_ACCESS_KEY_ID): no API key was sent, or one that the
+    server does not know; send the right one.
+    - `PERMISSION_DENIED` (ERROR_REASON_ACCESS_DENIED): the caller may not do this here; ask the
+    owner of the bucket for a policy, or the operator for a credential that may.
     - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the bucket's name.
     - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET, ERROR_REASON_NO_SUCH_VECTOR_INDEX): make what is
     missing first.
@@ -182,6 +198,10 @@ class VectorServiceServicer(object):
         or delete indexes; then resume as above.
         - `NOT_FOUND` (ERROR_REASON_NO_SUCH_VECTOR_INDEX): the index was deleted, even if another was
         made under its name. Do not resume.
+        - `UNAUTHENTICATED` (ERROR_REASON_INVALID_ACCESS_KEY_ID) and `PERMISSION_DENIED`
+        (ERROR_REASON_ACCESS_DENIED): the caller may not put here. This is asked when the first
+        message names the index, and again when the operator or the owner changed who may. Do not
+        resume before that is mended.
         - `UNAVAILABLE`: resume as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -364,9 +384,17 @@ class VectorService(object):
     your client to 64 MiB, or ask for less at once; your library's own refusal is a
     RESOURCE_EXHAUSTED without ErrorInfo, which no retry helps.
 
-    The order in which a request is checked: who calls and whether he may; that the bucket exists;
-    that the index exists; then every field. Every RPC of this file may also end with:
+    Who calls: a server with credentials wants to know. Send the metadata entry
+    `authorization: Bearer KEY` with every call, streams included; KEY is an API key that the
+    operator gave you. A server without credentials ignores the entry.
 
+    The order in which a request is checked: who calls; whether he may; that the bucket exists; that
+    the index exists; then every field. Every RPC of this file may also end with:
+
+    - `UNAUTHENTICATED` (ERROR_REASON_INVALID_ACCESS_KEY_ID): no API key was sent, or one that the
+    server does not know; send the right one.
+    - `PERMISSION_DENIED` (ERROR_REASON_ACCESS_DENIED): the caller may not do this here; ask the
+    owner of the bucket for a policy, or the operator for a credential that may.
     - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_VECTOR_BUCKET_NAME): correct the bucket's name.
     - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET, ERROR_REASON_NO_SUCH_VECTOR_INDEX): make what is
     missing first.

@@ -28,6 +28,7 @@ from typing import Protocol
 from vectorbucket_server.model import (
     WHOLE,
     Bucket,
+    BucketLogging,
     Hit,
     Index,
     IndexStatistics,
@@ -182,7 +183,7 @@ class Engine(ABC):
 
     @abstractmethod
     def get_bucket(self, bucket_name: str) -> Bucket:
-        """Return a bucket.
+        """Return a bucket. Called for every request, so it is as quick as a look into a dictionary.
 
         Raises:
             NoSuchBucket: It does not exist.
@@ -205,6 +206,30 @@ class Engine(ABC):
         Raises:
             NoSuchBucket: It does not exist.
             VectorBucketNotEmpty: It holds an index.
+        """
+
+    @abstractmethod
+    def set_bucket_policy(self, bucket_name: str, policy: str) -> None:
+        """Give a bucket a policy, durably, in place of the one of before.
+
+        The text is kept as it is, character for character; an empty one means no policy. Nothing
+        else of the bucket changes.
+
+        Raises:
+            NoSuchBucket: It does not exist.
+            ServiceUnavailable: The store failed. Which policy is stored is unknown; setting it
+                again is correct.
+        """
+
+    @abstractmethod
+    def set_bucket_logging(self, bucket_name: str, logging: BucketLogging | None) -> None:
+        """Say where the requests on a bucket are logged, durably; None means nowhere.
+
+        An engine only keeps it: it logs nothing. Nothing else of the bucket changes.
+
+        Raises:
+            NoSuchBucket: It does not exist.
+            ServiceUnavailable: As for ``set_bucket_policy``.
         """
 
     @abstractmethod

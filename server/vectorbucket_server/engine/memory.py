@@ -37,6 +37,7 @@ from vectorbucket_server.filters.matcher import compile_matcher
 from vectorbucket_server.model import (
     WHOLE,
     Bucket,
+    BucketLogging,
     DistanceMetric,
     Float32Array,
     Hit,
@@ -134,6 +135,16 @@ class MemoryEngine(Engine):
             if any(name == bucket_name for name, _ in self._indexes):
                 raise VectorBucketNotEmpty.of(bucket_name)
             del self._buckets[bucket_name]
+
+    def set_bucket_policy(self, bucket_name: str, policy: str) -> None:
+        """Replace a bucket's policy."""
+        with self._lock:
+            self._buckets[bucket_name] = replace(self.get_bucket(bucket_name), policy=policy)
+
+    def set_bucket_logging(self, bucket_name: str, logging: BucketLogging | None) -> None:
+        """Replace where a bucket is logged."""
+        with self._lock:
+            self._buckets[bucket_name] = replace(self.get_bucket(bucket_name), logging=logging)
 
     def put_index(self, index: Index, *, indexes_max: int) -> Index:
         """Make an index."""

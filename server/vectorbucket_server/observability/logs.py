@@ -16,6 +16,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
+from vectorbucket_server.model import BucketLogging
+
 Log: TypeAlias = FilteringBoundLogger
 """Where lines go: ``log.info("what happened", field=value)``."""
 
@@ -37,6 +39,11 @@ class CallRecord:
     """24 hexadecimal digits, as the caller was told."""
     method: str
     """The RPC's name, as ``QueryVectors``."""
+    principal: str = ""
+    """The name of the caller's credential; empty on a server without credentials."""
+    peer: str = ""
+    """From where the call came, as gRPC says it: ``ipv4:127.0.0.1:50051``. Of a call that was
+    translated, the translator's."""
     bucket: str = ""
     index_name: str = ""
     batch_count: int = 0
@@ -58,10 +65,13 @@ class CallRecord:
     """The error in words, as the caller was told."""
     latency_ms: float = 0.0
     """From the first line of our code to the last; of a stream, its whole life."""
+    logging: BucketLogging | None = None
+    """Where the bucket's own line of the call goes, if the call itself ended the logging. No field
+    of the log line."""
 
 
-CALL_FIELDS = tuple(field.name for field in fields(CallRecord))
-"""The names of a call's fields."""
+CALL_FIELDS = tuple(field.name for field in fields(CallRecord) if field.name != "logging")
+"""The names of a log line's fields."""
 
 SILENT_WHEN_EMPTY = frozenset(CALL_FIELDS) - {"request_id", "method", "request_bytes", "code"}
 """Fields that are left out of a line when they are empty or zero."""

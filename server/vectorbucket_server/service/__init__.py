@@ -2,5 +2,5 @@
 
 Rules of this package: it sees an engine only through ``engine.base``; only ``convert.py`` knows
 both messages and the model; errors are raised as leaves of ``vectorbucket.errors`` and rendered
-once, in ``status.py``.
+once, in ``call_scope.py``; every RPC asks ``resources.py`` first.
 """

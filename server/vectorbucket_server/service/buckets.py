@@ -1,4 +1,4 @@
-"""BucketService: the control plane of buckets.
+"""BucketService: the control plane of buckets, their policies and their logging.
 
 Rules of this file: convert, check, call the engine, convert; no logic of its own.
 """
@@ -9,13 +9,16 @@ from collections.abc import Callable
 
 import grpc
 
+from vectorbucket.errors import NoSuchBucketPolicy
 from vectorbucket.limits import Limits
 from vectorbucket.v1 import bucket_service_pb2 as messages
 from vectorbucket.v1 import bucket_service_pb2_grpc
 from vectorbucket_server.engine.base import Engine
 from vectorbucket_server.model import Bucket
-from vectorbucket_server.naming import check_bucket_name
+from vectorbucket_server.naming import check_logging
 from vectorbucket_server.service import checks, convert
+from vectorbucket_server.service.calls import current_call
+from vectorbucket_server.service.resources import Resources
 
 
 class BucketServicer(bucket_service_pb2_grpc.BucketServiceServicer):
@@ -25,8 +28,8 @@ class BucketServicer(bucket_service_pb2_grpc.BucketServiceServicer):
         self,
         engine: Engine,
         limits: Limits,
+        resources: Resources,
         *,
-        account_id: str,
         region: str,
         now_ms: Callable[[], int],
     ) -> None:
@@ -35,13 +38,13 @@ class BucketServicer(bucket_service_pb2_grpc.BucketServiceServicer):
         Args:
             engine: Keeps the buckets.
             limits: What callers are held to.
-            account_id: Whose the buckets are.
+            resources: Finds what requests are about, for those who may.
             region: Stands in every bucket that is shown.
             now_ms: The clock: milliseconds since the Unix epoch, UTC.
         """
         self._engine = engine
         self._limits = limits
-        self._account_id = account_id
+        self._resources = resources
         self._region = region
         self._now_ms = now_ms
 
@@ -49,8 +52,8 @@ class BucketServicer(bucket_service_pb2_grpc.BucketServiceServicer):
         self, request: messages.PutVectorBucketRequest, _context: grpc.ServicerContext
     ) -> messages.PutVectorBucketResponse:
         """Make a bucket."""
-        check_bucket_name(request.bucket, self._limits)
-        bucket = Bucket(request.bucket, self._account_id, self._now_ms())
+        account_id = self._resources.new_bucket("PutVectorBucket", request.bucket)
+        bucket = Bucket(request.bucket, account_id, self._now_ms())
         self._engine.put_bucket(bucket, buckets_max=self._limits.buckets_max)
         return messages.PutVectorBucketResponse()
 
@@ -58,16 +61,15 @@ class BucketServicer(bucket_service_pb2_grpc.BucketServiceServicer):
         self, request: messages.GetVectorBucketRequest, _context: grpc.ServicerContext
     ) -> messages.GetVectorBucketResponse:
         """Show a bucket."""
-        check_bucket_name(request.bucket, self._limits)
-        bucket = self._engine.get_bucket(request.bucket)
+        bucket = self._resources.bucket("GetVectorBucket", request.bucket)
         return messages.GetVectorBucketResponse(bucket=convert.bucket_message(bucket, self._region))
 
     def ListVectorBuckets(
         self, request: messages.ListVectorBucketsRequest, _context: grpc.ServicerContext
     ) -> messages.ListVectorBucketsResponse:
-        """List a page of buckets."""
+        """List a page of the caller's buckets."""
         page = self._engine.list_buckets(
-            self._account_id,
+            self._resources.account("ListVectorBuckets"),
             prefix=request.prefix,
             after=request.marker,
             limit=checks.check_bucket_page_size(request.max_keys, self._limits),
@@ -82,6 +84,60 @@ class BucketServicer(bucket_service_pb2_grpc.BucketServiceServicer):
         self, request: messages.DeleteVectorBucketRequest, _context: grpc.ServicerContext
     ) -> messages.DeleteVectorBucketResponse:
         """Delete an empty bucket."""
-        check_bucket_name(request.bucket, self._limits)
-        self._engine.delete_bucket(request.bucket)
+        bucket = self._resources.bucket("DeleteVectorBucket", request.bucket)
+        self._engine.delete_bucket(bucket.name)
+        # Nobody can ask the bucket any more where this call is logged.
+        current_call().logging = bucket.logging
         return messages.DeleteVectorBucketResponse()
+
+    def PutBucketPolicy(
+        self, request: messages.PutBucketPolicyRequest, _context: grpc.ServicerContext
+    ) -> messages.PutBucketPolicyResponse:
+        """Replace a bucket's policy."""
+        bucket = self._resources.bucket("PutBucketPolicy", request.bucket)
+        checks.check_policy(request.policy, self._limits)
+        self._engine.set_bucket_policy(bucket.name, request.policy)
+        return messages.PutBucketPolicyResponse()
+
+    def GetBucketPolicy(
+        self, request: messages.GetBucketPolicyRequest, _context: grpc.ServicerContext
+    ) -> messages.GetBucketPolicyResponse:
+        """Show a bucket's policy."""
+        bucket = self._resources.bucket("GetBucketPolicy", request.bucket)
+        if not bucket.policy:
+            raise NoSuchBucketPolicy.of(bucket.name)
+        return messages.GetBucketPolicyResponse(policy=bucket.policy)
+
+    def DeleteBucketPolicy(
+        self, request: messages.DeleteBucketPolicyRequest, _context: grpc.ServicerContext
+    ) -> messages.DeleteBucketPolicyResponse:
+        """Remove a bucket's policy."""
+        bucket = self._resources.bucket("DeleteBucketPolicy", request.bucket)
+        self._engine.set_bucket_policy(bucket.name, "")
+        return messages.DeleteBucketPolicyResponse()
+
+    def PutBucketLogging(
+        self, request: messages.PutBucketLoggingRequest, _context: grpc.ServicerContext
+    ) -> messages.PutBucketLoggingResponse:
+        """Say where the requests on a bucket are logged."""
+        bucket = self._resources.bucket("PutBucketLogging", request.bucket)
+        logging = convert.logging_of(request)
+        check_logging(logging, self._limits)
+        self._engine.set_bucket_logging(bucket.name, logging)
+        return messages.PutBucketLoggingResponse()
+
+    def GetBucketLogging(
+        self, request: messages.GetBucketLoggingRequest, _context: grpc.ServicerContext
+    ) -> messages.GetBucketLoggingResponse:
+        """Show where the requests on a bucket are logged."""
+        bucket = self._resources.bucket("GetBucketLogging", request.bucket)
+        return messages.GetBucketLoggingResponse(logging=convert.logging_message(bucket.logging))
+
+    def DeleteBucketLogging(
+        self, request: messages.DeleteBucketLoggingRequest, _context: grpc.ServicerContext
+    ) -> messages.DeleteBucketLoggingResponse:
+        """Log the requests on a bucket no more; this one is the last."""
+        bucket = self._resources.bucket("DeleteBucketLogging", request.bucket)
+        self._engine.set_bucket_logging(bucket.name, None)
+        current_call().logging = bucket.logging
+        return messages.DeleteBucketLoggingResponse()

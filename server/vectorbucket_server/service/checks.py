@@ -10,9 +10,15 @@ from __future__ import annotations
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
-from vectorbucket.errors import InvalidArgument, VectorBucketError, VectorIndexParameterInvalid
+from vectorbucket.errors import (
+    InvalidArgument,
+    InvalidPolicyDocument,
+    VectorBucketError,
+    VectorIndexParameterInvalid,
+)
 from vectorbucket.limits import Limits
 from vectorbucket.v1 import index_pb2, vector_pb2
+from vectorbucket_server.auth.policy import parse_policy
 from vectorbucket_server.model import DistanceMetric, GraphOptions, Segment
 from vectorbucket_server.naming import check_non_filterable_keys
 from vectorbucket_server.service.convert import METRICS
@@ -90,6 +96,25 @@ def check_bucket_page_size(value: int, limits: Limits) -> int:
         maximum=limits.list_buckets_max,
         error=InvalidArgument,
     )
+
+
+def check_policy(policy: str, limits: Limits) -> None:
+    """Raise an error unless a text can be the policy of a bucket.
+
+    Raises:
+        InvalidPolicyDocument: It is longer than it may be, or JSON and no policy.
+        MalformedJson: It is no JSON.
+    """
+    size, limit = len(policy.encode()), limits.bucket_policy_bytes_max
+    if size > limit:
+        raise refused(
+            "policy",
+            f"policy has {size} bytes; the limit is {limit}",
+            value=size,
+            limit=limit,
+            error=InvalidPolicyDocument,
+        )
+    parse_policy(policy)
 
 
 def check_segment(count: int, position: int, limits: Limits) -> Segment:

@@ -19,10 +19,17 @@ import numpy as np
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from vectorbucket.errors import VectorIndexParameterInvalid
-from vectorbucket.v1 import bucket_pb2, index_pb2, vector_pb2, vector_service_pb2
+from vectorbucket.errors import InvalidArgument, VectorIndexParameterInvalid
+from vectorbucket.v1 import (
+    bucket_pb2,
+    bucket_service_pb2,
+    index_pb2,
+    vector_pb2,
+    vector_service_pb2,
+)
 from vectorbucket_server.model import (
     Bucket,
+    BucketLogging,
     DistanceMetric,
     Float32Array,
     Hit,
@@ -221,6 +228,24 @@ def _plain_list(message: ListValue) -> list[object]:
     return [_plain(value) for value in message.values]
 
 
+# --- Logging, inward ------------------------------------------------------------------------------
+
+
+def logging_of(request: bucket_service_pb2.PutBucketLoggingRequest) -> BucketLogging:
+    """Return where a request says that a bucket is to be logged.
+
+    Raises:
+        InvalidArgument: It does not say.
+    """
+    if not request.HasField("logging"):
+        raise InvalidArgument("logging is missing", field="logging")
+    return BucketLogging(
+        target_bucket=request.logging.target_bucket,
+        target_prefix=request.logging.target_prefix,
+        logging_role=request.logging.logging_role,
+    )
+
+
 # --- Outward --------------------------------------------------------------------------------------
 
 
@@ -295,6 +320,17 @@ def bucket_message(bucket: Bucket, region: str) -> bucket_pb2.Bucket:
         account_id=bucket.account_id,
         create_time=_timestamp(bucket.created_ms),
         region=region,
+    )
+
+
+def logging_message(logging: BucketLogging | None) -> bucket_pb2.BucketLogging | None:
+    """Return where a bucket is logged as a message; None, leaving a field unset, stays None."""
+    if logging is None:
+        return None
+    return bucket_pb2.BucketLogging(
+        target_bucket=logging.target_bucket,
+        target_prefix=logging.target_prefix,
+        logging_role=logging.logging_role,
     )
 
 

@@ -14,33 +14,35 @@ from vectorbucket.v1 import index_service_pb2 as messages
 from vectorbucket.v1 import index_service_pb2_grpc
 from vectorbucket_server.engine.base import Engine
 from vectorbucket_server.model import Index
-from vectorbucket_server.naming import check_index_name
 from vectorbucket_server.service import checks, convert
 from vectorbucket_server.service.pages import Scope, decode_token, encode_token
-from vectorbucket_server.service.resources import find_bucket, find_index
+from vectorbucket_server.service.resources import Resources
 
 
 class IndexServicer(index_service_pb2_grpc.IndexServiceServicer):
     """Answers the RPCs of IndexService; see proto/vectorbucket/v1/index_service.proto."""
 
-    def __init__(self, engine: Engine, limits: Limits, *, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, engine: Engine, limits: Limits, resources: Resources, *, now_ms: Callable[[], int]
+    ) -> None:
         """Take what the calls are answered with.
 
         Args:
             engine: Keeps the indexes.
             limits: What callers are held to.
+            resources: Finds what requests are about, for those who may.
             now_ms: The clock: milliseconds since the Unix epoch, UTC.
         """
         self._engine = engine
         self._limits = limits
+        self._resources = resources
         self._now_ms = now_ms
 
     def PutVectorIndex(
         self, request: messages.PutVectorIndexRequest, _context: grpc.ServicerContext
     ) -> messages.PutVectorIndexResponse:
         """Make an index."""
-        find_bucket(self._engine, self._limits, request.bucket)
-        check_index_name(request.index_name, self._limits)
+        self._resources.new_index("PutVectorIndex", request.bucket, request.index_name)
         checks.check_data_type(request.data_type)
         index = Index(
             bucket_name=request.bucket,
@@ -58,7 +60,7 @@ class IndexServicer(index_service_pb2_grpc.IndexServiceServicer):
         self, request: messages.GetVectorIndexRequest, _context: grpc.ServicerContext
     ) -> messages.GetVectorIndexResponse:
         """Show an index, and count its vectors."""
-        index = find_index(self._engine, self._limits, request.bucket, request.index_name)
+        index = self._resources.index("GetVectorIndex", request.bucket, request.index_name)
         statistics = self._engine.index_statistics(index)
         return messages.GetVectorIndexResponse(
             index=convert.index_message(index),
@@ -71,7 +73,7 @@ class IndexServicer(index_service_pb2_grpc.IndexServiceServicer):
     ) -> messages.ListVectorIndexesResponse:
         """List a page of a bucket's indexes."""
         limits = self._limits
-        find_bucket(self._engine, limits, request.bucket)
+        self._resources.bucket("ListVectorIndexes", request.bucket)
         size = checks.check_page_size(
             "max_results",
             request.max_results,
@@ -94,6 +96,6 @@ class IndexServicer(index_service_pb2_grpc.IndexServiceServicer):
         self, request: messages.DeleteVectorIndexRequest, _context: grpc.ServicerContext
     ) -> messages.DeleteVectorIndexResponse:
         """Delete an index with its vectors."""
-        index = find_index(self._engine, self._limits, request.bucket, request.index_name)
+        index = self._resources.index("DeleteVectorIndex", request.bucket, request.index_name)
         self._engine.delete_index(index)
         return messages.DeleteVectorIndexResponse()

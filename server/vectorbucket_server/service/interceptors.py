@@ -1,44 +1,29 @@
-"""What surrounds every call: its id, its admission, its errors' form, its log line.
+"""What every call passes on its way in: its scope, its authentication, its admission, its parser.
 
 Rules of this file: there is one interceptor, the outermost, because each one more costs every
-query; only here is everything caught, so an exception that is no leaf of the tree is a bug, is
-logged with its traceback, and reaches the caller as InternalError without its text. Messages arrive
-here as
-bytes: so they are counted, admitted and parsed on the worker's own thread, and not on the one
-    thread
-on which gRPC hears of every event of the server.
+query. Nothing of a call is looked at before it is known who calls. Messages arrive here as bytes:
+so they are counted, admitted and parsed on the worker's own thread, and not on the one thread on
+which gRPC hears of every event of the server.
 """
 
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc_status import rpc_status
 
-from vectorbucket.errors import (
-    EntityTooLarge,
-    InternalError,
-    InvalidArgument,
-    MethodNotAllowed,
-    ServiceUnavailable,
-    VectorBucketError,
-)
+from vectorbucket.errors import EntityTooLarge, Forbidden, InvalidArgument, MethodNotAllowed
+from vectorbucket_server.auth.authenticator import Authenticator
 from vectorbucket_server.naming import shown
-from vectorbucket_server.observability.logs import CallRecord, Log, call_fields
-from vectorbucket_server.service.admission import ByteBudget, StreamPermits
-from vectorbucket_server.service.calls import ContextDeadline, begin_call
-from vectorbucket_server.service.status import to_status
+from vectorbucket_server.observability.logs import CallRecord, Log
+from vectorbucket_server.service.admission import SMALL_BYTES, ByteBudget, StreamPermits
+from vectorbucket_server.service.call_scope import CallScope, Note, Surroundings
+from vectorbucket_server.service.calls import ContextDeadline
 from vectorbucket_server.service.workers import Workers
-
-REQUEST_ID_KEY = "x-oss-request-id"
-"""The trailing metadata entry that holds the request id, also when the call went well."""
 
 UNARY_WAIT_S = 5.0
 """The longest that a unary call waits for its turn under the byte budget."""
@@ -59,6 +44,8 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # gene
         workers: Workers,
         message_bytes_max: int,
         new_request_id: Callable[[], str],
+        authenticator: Authenticator,
+        note: Note | None = None,
     ) -> None:
         """Take what calls are served with.
 
@@ -69,12 +56,13 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # gene
             workers: Whose threads run the calls.
             message_bytes_max: The largest request message.
             new_request_id: Makes the id of a call: 24 upper-case hexadecimal digits.
+            authenticator: Knows who calls.
+            note: Told of every call when it has ended, log or no log.
         """
-        self.log = log
+        self.surroundings = Surroundings(log, authenticator, new_request_id, note)
         self.permits = permits
         self.budget = budget
         self.message_bytes_max = message_bytes_max
-        self.new_request_id = new_request_id
         self._workers = workers
         self._wrapped: dict[str, tuple[Handler, Handler]] = {}
 
@@ -112,7 +100,8 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # gene
         """Return a handler that says that there is no such method, without reading the request."""
 
         def refuse(_messages: object, context: grpc.ServicerContext) -> None:
-            with CallScope(self, "unknown", context):
+            with CallScope(self.surroundings, "unknown", context) as scope:
+                scope.authenticate()
                 raise MethodNotAllowed(f"there is no method {shown(method)}")
 
         return grpc.stream_unary_rpc_method_handler(refuse)
@@ -135,28 +124,50 @@ class _Served:
 
     def unary_unary(self, raw: bytes, context: grpc.ServicerContext) -> Any:
         """Serve one message with one answer."""
-        with CallScope(self._interceptor, self.method, context) as record:
+        with self._scope(context) as scope:
+            self._authenticate(scope, raw)
             budget, deadline = self._interceptor.budget, ContextDeadline(context)
             with budget.hold(len(raw), deadline, UNARY_WAIT_S):
-                return self._behavior(self._message(raw, record), context)
+                return self._behavior(self._message(raw, scope.record), context)
 
     def unary_stream(self, raw: bytes, context: grpc.ServicerContext) -> Iterator[Any]:
         """Serve one message with a stream of answers, under a permit."""
-        with CallScope(self._interceptor, self.method, context) as record:
+        with self._scope(context) as scope:
+            self._authenticate(scope, raw)
             budget, deadline = self._interceptor.budget, ContextDeadline(context)
             with (
                 self._interceptor.permits.hold(),
                 budget.hold(len(raw), deadline, UNARY_WAIT_S),
             ):
-                yield from self._behavior(self._message(raw, record), context)
+                yield from self._behavior(self._message(raw, scope.record), context)
 
     def stream_stream(self, raws: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
         """Serve a stream with a stream, under a permit."""
-        with (
-            CallScope(self._interceptor, self.method, context) as record,
-            self._interceptor.permits.hold(),
-        ):
-            yield from self._behavior(self._messages(raws, context, record), context)
+        with self._scope(context) as scope:
+            scope.authenticate()
+            with self._interceptor.permits.hold():
+                yield from self._behavior(self._messages(raws, context, scope.record), context)
+
+    def _scope(self, context: grpc.ServicerContext) -> CallScope:
+        return CallScope(self._interceptor.surroundings, self.method, context)
+
+    def _authenticate(self, scope: CallScope, raw: bytes) -> None:
+        """Authenticate a call; of one that is refused, learn what it was about, for the logs."""
+        try:
+            scope.authenticate()
+        except Forbidden:
+            if len(raw) <= SMALL_BYTES:
+                self._note_names(raw, scope.record)
+            raise
+
+    def _note_names(self, raw: bytes, record: CallRecord) -> None:
+        """Note which bucket and index a message names, if it can be read."""
+        record.request_bytes = len(raw)
+        try:
+            message = self._parse(raw)
+        except DecodeError:
+            return
+        _note_place(message, record)
 
     def _messages(
         self, raws: Iterator[bytes], context: grpc.ServicerContext, record: CallRecord
@@ -188,70 +199,11 @@ class _Served:
                 "torn, hold text that is no UTF-8, or nest messages over 100 levels deep"
             ) from error
         if not record.bucket:
-            record.bucket = getattr(message, "bucket", "")
-            record.index_name = getattr(message, "index_name", "")
+            _note_place(message, record)
         return message
 
 
-class CallScope:
-    """The time in which a call is served: from its id to its status and its log line."""
-
-    __slots__ = ("_begin_s", "_context", "_interceptor", "_record")
-
-    def __init__(
-        self, interceptor: CallInterceptor, method: str, context: grpc.ServicerContext
-    ) -> None:
-        self._interceptor = interceptor
-        self._context = context
-        self._record = CallRecord(interceptor.new_request_id(), method)
-        self._begin_s = time.perf_counter()
-
-    def __enter__(self) -> CallRecord:
-        """Return the record of the call, which is the current one from now on."""
-        begin_call(self._record)
-        self._context.set_trailing_metadata(((REQUEST_ID_KEY, self._record.request_id),))
-        return self._record
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Log the call, and give an error its status; what only says that the call ended passes."""
-        if error is None:
-            self._log(grpc.StatusCode.OK)
-        elif isinstance(error, VectorBucketError):
-            self._fail(error)
-        elif isinstance(error, Exception) and not isinstance(error, grpc.RpcError):
-            unforeseen = InternalError(repr(error))
-            unforeseen.__cause__ = error
-            self._fail(unforeseen)
-        else:
-            # The caller went away: gRPC raises RpcError where we wait for a message, and drops the
-            # generator where it was to send one.
-            self._log(grpc.StatusCode.CANCELLED)
-
-    def _fail(self, error: VectorBucketError) -> NoReturn:
-        """Log a failed call and end it with the error's status."""
-        record = self._record
-        status = rpc_status.to_status(to_status(error, record.request_id))
-        record.reason = error.code
-        record.message = error.message
-        self._log(status.code, error)
-        self._context.set_trailing_metadata(
-            (*(status.trailing_metadata or ()), (REQUEST_ID_KEY, record.request_id))
-        )
-        self._context.abort(status.code, status.details)
-
-    def _log(self, code: grpc.StatusCode, error: VectorBucketError | None = None) -> None:
-        """Write the call's line; failures of the server stand out, its bugs with a traceback."""
-        record, log = self._record, self._interceptor.log
-        record.code = code.name
-        record.latency_ms = round((time.perf_counter() - self._begin_s) * 1e3, 3)
-        if isinstance(error, InternalError):
-            log.error("call", **call_fields(record), exc_info=error)
-        elif isinstance(error, ServiceUnavailable):
-            log.warning("call", **call_fields(record))
-        else:
-            log.info("call", **call_fields(record))
+def _note_place(message: Any, record: CallRecord) -> None:
+    """Note which bucket and index a message names."""
+    record.bucket = getattr(message, "bucket", "")
+    record.index_name = getattr(message, "index_name", "")

@@ -2,8 +2,8 @@
 
 Rules of this file: a batch's own faults are its answer and the stream goes on; everything else ends
 the stream. What is which stands here and in the comment of PutVectors in vector_service.proto, and
-nowhere else. Bucket and index are looked up again for every message, because they may have been
-deleted meanwhile.
+nowhere else. Who calls, whether he may, and what bucket and index are, is asked again for every
+message, because all of it may have changed meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from contextlib import ExitStack
 
 from vectorbucket.errors import InvalidRequest, NoSuchVectorIndex
 from vectorbucket.limits import Limits
+from vectorbucket.status import to_status
 from vectorbucket.v1 import vector_service_pb2 as messages
+from vectorbucket_server.auth.authenticator import Authenticator
+from vectorbucket_server.auth.principal import begin, current_caller
 from vectorbucket_server.engine.base import Deadline, Engine
 from vectorbucket_server.model import Index
 from vectorbucket_server.naming import check_stream_id, shown
@@ -22,8 +25,7 @@ from vectorbucket_server.observability.logs import CallRecord
 from vectorbucket_server.service.batches import batch_of
 from vectorbucket_server.service.checks import refused
 from vectorbucket_server.service.feed import Drain, Feed
-from vectorbucket_server.service.resources import find_index
-from vectorbucket_server.service.status import to_status
+from vectorbucket_server.service.resources import Resources
 from vectorbucket_server.service.streams import PutStream, StreamRegistry, superseded_error
 
 
@@ -34,7 +36,9 @@ class PutStreams:
         self,
         engine: Engine,
         limits: Limits,
+        resources: Resources,
         *,
+        authenticator: Authenticator,
         registry: StreamRegistry,
         drain: Drain,
         readers: Executor,
@@ -44,12 +48,16 @@ class PutStreams:
         Args:
             engine: Stores the batches.
             limits: What callers are held to.
+            resources: Finds the index, for those who may put there.
+            authenticator: Knows who calls, also when the credentials have changed.
             registry: Knows which stream is the current one of its id.
             drain: Ends streams when the server stops.
             readers: Waits for the next message of each stream.
         """
         self.engine = engine
         self.limits = limits
+        self.resources = resources
+        self.authenticator = authenticator
         self.registry = registry
         self._drain = drain
         self._readers = readers
@@ -99,13 +107,15 @@ class _PutCall:
             raise refused("index_name", "the stream's first message names no bucket and no index")
         self._engine = streams.engine
         self._limits = streams.limits
+        self._resources = streams.resources
+        self._authenticator = streams.authenticator
         self._bucket = first.bucket
         self._index_name = first.index_name
         self._stream_id = first.stream_id
         self._deadline = deadline
         self._record = record
         self._last_number = 0
-        self._index = find_index(self._engine, self._limits, self._bucket, self._index_name)
+        self._index = self._found()
         check_stream_id(self._stream_id, self._limits)
         self.stream: PutStream = streams.registry.open(
             self._index.index_id,
@@ -152,11 +162,19 @@ class _PutCall:
                     f"{name} is {shown(given)}; the stream's first message said {shown(known)}",
                     value=shown(given),
                 )
-        index = find_index(self._engine, self._limits, self._bucket, self._index_name)
+        index = self._found()
         if index.index_id != self._index.index_id:
             # Deleted, and another one made under its name, which this stream never meant.
             raise NoSuchVectorIndex.of(self._bucket, self._index_name)
         return index
+
+    def _found(self) -> Index:
+        """Return the index that is there now, if the caller may still put into it."""
+        caller = current_caller()
+        renewed = self._authenticator.renewed(caller)
+        if renewed is not caller:
+            begin(renewed)
+        return self._resources.index("PutVectors", self._bucket, self._index_name)
 
     def _next_number(self, request: messages.PutVectorsRequest) -> int:
         """Return the message's batch number, which must be higher than the one before."""

@@ -14,7 +14,7 @@ from vectorbucket.limits import Limits
 from vectorbucket.v1 import vector_pb2, vector_service_pb2_grpc
 from vectorbucket.v1 import vector_service_pb2 as messages
 from vectorbucket_server.engine.base import Engine
-from vectorbucket_server.model import Index, Page, Vector
+from vectorbucket_server.model import Page, Vector
 from vectorbucket_server.naming import check_key
 from vectorbucket_server.service import checks
 from vectorbucket_server.service.batches import batch_of
@@ -23,7 +23,7 @@ from vectorbucket_server.service.convert import vector_message
 from vectorbucket_server.service.pages import Scope, decode_token, encode_token
 from vectorbucket_server.service.put_stream import PutStreams
 from vectorbucket_server.service.queries import Queries
-from vectorbucket_server.service.resources import find_index
+from vectorbucket_server.service.resources import Resources
 from vectorbucket_server.service.vector_checks import check_keys, check_unique
 
 BACKLOG_WAIT_S = 5.0
@@ -36,16 +36,20 @@ _FRAME_BYTES = 8
 class VectorServicer(vector_service_pb2_grpc.VectorServiceServicer):
     """Answers the RPCs of VectorService; see proto/vectorbucket/v1/vector_service.proto."""
 
-    def __init__(self, engine: Engine, limits: Limits, put_streams: PutStreams) -> None:
+    def __init__(
+        self, engine: Engine, limits: Limits, resources: Resources, put_streams: PutStreams
+    ) -> None:
         """Take what the calls are answered with.
 
         Args:
             engine: Keeps and finds the vectors.
             limits: What callers are held to.
+            resources: Finds what requests are about, for those who may.
             put_streams: Serves PutVectors.
         """
         self._engine = engine
         self._limits = limits
+        self._index = resources.index
         self._put_streams = put_streams
         self._queries = Queries(engine, limits)
 
@@ -61,7 +65,7 @@ class VectorServicer(vector_service_pb2_grpc.VectorServiceServicer):
         self, request: messages.PutVectorsBatchRequest, context: grpc.ServicerContext
     ) -> messages.PutVectorsBatchResponse:
         """Store one batch."""
-        index = self._index(request.bucket, request.index_name)
+        index = self._index("PutVectorsBatch", request.bucket, request.index_name)
         batch = batch_of(request.vectors, index, self._limits)
         self._engine.put_vectors(
             index, batch, backlog_wait_s=BACKLOG_WAIT_S, deadline=ContextDeadline(context)
@@ -73,7 +77,7 @@ class VectorServicer(vector_service_pb2_grpc.VectorServiceServicer):
         self, request: messages.GetVectorsRequest, _context: grpc.ServicerContext
     ) -> messages.GetVectorsResponse:
         """Read vectors by key."""
-        index = self._index(request.bucket, request.index_name)
+        index = self._index("GetVectors", request.bucket, request.index_name)
         keys = list(request.keys)
         checks.check_count("keys", len(keys), self._limits.get_vectors_max)
         check_keys(keys, "keys[{}]", self._limits)
@@ -91,7 +95,7 @@ class VectorServicer(vector_service_pb2_grpc.VectorServiceServicer):
     ) -> messages.ListVectorsResponse:
         """List a page of vectors."""
         limits = self._limits
-        index = self._index(request.bucket, request.index_name)
+        index = self._index("ListVectors", request.bucket, request.index_name)
         size = checks.check_page_size(
             "max_results",
             request.max_results,
@@ -127,7 +131,7 @@ class VectorServicer(vector_service_pb2_grpc.VectorServiceServicer):
     ) -> Iterator[messages.ScanVectorsResponse]:
         """Read an index, or a segment of it, from one end to the other."""
         limits, record, deadline = self._limits, current_call(), ContextDeadline(context)
-        index = self._index(request.bucket, request.index_name)
+        index = self._index("ScanVectors", request.bucket, request.index_name)
         segment = checks.check_segment(request.segment_count, request.segment_index, limits)
         checks.check_data_encoding(request.data_encoding)
         after: str | None = request.after_key
@@ -153,7 +157,7 @@ class VectorServicer(vector_service_pb2_grpc.VectorServiceServicer):
         self, request: messages.DeleteVectorsRequest, context: grpc.ServicerContext
     ) -> messages.DeleteVectorsResponse:
         """Delete vectors by key."""
-        index = self._index(request.bucket, request.index_name)
+        index = self._index("DeleteVectors", request.bucket, request.index_name)
         keys = list(request.keys)
         checks.check_count("keys", len(keys), self._limits.delete_vectors_max)
         check_keys(keys, "keys[{}]", self._limits)
@@ -166,18 +170,15 @@ class VectorServicer(vector_service_pb2_grpc.VectorServiceServicer):
         self, request: messages.QueryVectorsRequest, context: grpc.ServicerContext
     ) -> messages.QueryVectorsResponse:
         """Find the vectors nearest to one."""
-        index = self._index(request.bucket, request.index_name)
+        index = self._index("QueryVectors", request.bucket, request.index_name)
         return self._queries.one(index, request, ContextDeadline(context), current_call())
 
     def QueryVectorsBatch(
         self, request: messages.QueryVectorsBatchRequest, context: grpc.ServicerContext
     ) -> Iterator[messages.QueryVectorsBatchResponse]:
         """Find the vectors nearest to each of many."""
-        index = self._index(request.bucket, request.index_name)
+        index = self._index("QueryVectorsBatch", request.bucket, request.index_name)
         return self._queries.many(index, request, ContextDeadline(context), current_call())
-
-    def _index(self, bucket: str, index_name: str) -> Index:
-        return find_index(self._engine, self._limits, bucket, index_name)
 
 
 def _fitted(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from vectorbucket_server.model import BucketLogging
 from vectorbucket_server.observability.logs import (
     CALL_FIELDS,
     SILENT_WHEN_EMPTY,
@@ -103,8 +104,23 @@ def test_call_that_knows_nothing_says_only_what_every_call_says() -> None:
 
 def test_call_that_knows_everything_says_everything_in_order() -> None:
     record = CallRecord(
-        *("ID", "PutVectors", "photos", "faces", 3, 1, 1000, 2, 70_000, "exact_scan"),
-        *("NOT_FOUND", "NoSuchBucket", "bucket 'x' does not exist", 1.5),
+        request_id="ID",
+        method="PutVectors",
+        principal="writer",
+        peer="ipv4:192.0.2.7:1",
+        bucket="photos",
+        index_name="faces",
+        batch_count=3,
+        rejected_batch_count=1,
+        vector_count=1000,
+        query_count=2,
+        request_bytes=70_000,
+        plan="exact_scan",
+        code="NOT_FOUND",
+        reason="NoSuchBucket",
+        message="bucket 'x' does not exist",
+        latency_ms=1.5,
+        logging=BucketLogging("audit"),
     )
     assert tuple(call_fields(record)) == CALL_FIELDS
     assert set(CALL_FIELDS) >= SILENT_WHEN_EMPTY

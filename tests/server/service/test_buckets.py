@@ -1,4 +1,4 @@
-"""BucketService through a real server."""
+"""BucketService through a real server: buckets, policies, logging."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import time
 import pytest
 
 from conftest import StartServer
-from rpc import Stubs, index_request, refused, stubs_of
+from rpc import Refusal, Stubs, index_request, refused, stubs_of
+from vectorbucket.v1 import bucket_pb2
 from vectorbucket.v1 import bucket_service_pb2 as messages
 
 
@@ -100,3 +101,159 @@ def test_marker_stays_good_when_its_bucket_is_gone(stubs: Stubs) -> None:
 def test_prefix_narrows_the_listing(stubs: Stubs, prefix: str, expected: list[str]) -> None:
     make(stubs, "py-b", "go-a", "py-a")
     assert names(page(stubs, prefix=prefix)) == expected
+
+
+# --- Policies -------------------------------------------------------------------------------------
+
+POLICY = (
+    '{ "Version" : "1",\n\t"Statement": [{"Effect":"Allow", "Principal":["2222222222"],'
+    ' "Action":["oss:GetVectors"], "Resource":["acs:ossvector:*:*:photos/*"], "Sid": "ü🜁"}]}\n'
+)
+"""With spaces and letters that no encoder would write so."""
+
+
+def put_policy(stubs: Stubs, policy: str, bucket: str = "photos") -> None:
+    stubs.buckets.PutBucketPolicy(messages.PutBucketPolicyRequest(bucket=bucket, policy=policy))
+
+
+def policy_of(stubs: Stubs, bucket: str = "photos") -> str:
+    request = messages.GetBucketPolicyRequest(bucket=bucket)
+    policy: str = stubs.buckets.GetBucketPolicy(request).policy
+    return policy
+
+
+def delete_policy(stubs: Stubs, bucket: str = "photos") -> None:
+    stubs.buckets.DeleteBucketPolicy(messages.DeleteBucketPolicyRequest(bucket=bucket))
+
+
+def no_policy(stubs: Stubs) -> Refusal:
+    refusal = refused(lambda: policy_of(stubs))
+    assert refusal.reason == "ERROR_REASON_NO_SUCH_BUCKET_POLICY"
+    assert refusal.facts == {"code": "NoSuchBucketPolicy", "bucket": "photos"}
+    return refusal
+
+
+def test_policy_comes_back_byte_for_byte(stubs: Stubs) -> None:
+    make(stubs, "photos")
+    put_policy(stubs, POLICY)
+    assert policy_of(stubs) == POLICY
+    compact = POLICY.replace(" ", "").strip()
+    put_policy(stubs, compact)
+    assert policy_of(stubs) == compact
+
+
+def test_bucket_without_a_policy_says_so_before_and_after(stubs: Stubs) -> None:
+    make(stubs, "photos")
+    no_policy(stubs)
+    put_policy(stubs, POLICY)
+    delete_policy(stubs)
+    no_policy(stubs)
+    delete_policy(stubs)
+
+
+def test_policy_goes_with_its_bucket(stubs: Stubs) -> None:
+    make(stubs, "photos")
+    put_policy(stubs, POLICY)
+    stubs.buckets.DeleteVectorBucket(messages.DeleteVectorBucketRequest(bucket="photos"))
+    make(stubs, "photos")
+    no_policy(stubs)
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason", "field"),
+    [
+        ("", "MALFORMED_JSON", "policy"),
+        ("{", "MALFORMED_JSON", "policy"),
+        ('{"Version":"1","Version":"1"}', "MALFORMED_JSON", "policy"),
+        ("[" * 5_000, "MALFORMED_JSON", "policy"),
+        ("[]", "INVALID_POLICY_DOCUMENT", "policy"),
+        ('{"Version":"1"}', "INVALID_POLICY_DOCUMENT", "policy.Statement"),
+        (
+            POLICY.replace('"Sid": "ü🜁"', '"Condition": {}'),
+            "INVALID_POLICY_DOCUMENT",
+            "policy.Statement[0]",
+        ),
+        (POLICY + " " * 20_000, "INVALID_POLICY_DOCUMENT", "policy"),
+    ],
+)
+def test_policy_that_is_none_leaves_the_one_of_before(
+    stubs: Stubs, policy: str, reason: str, field: str
+) -> None:
+    make(stubs, "photos")
+    put_policy(stubs, POLICY)
+    refusal = refused(lambda: put_policy(stubs, policy))
+    assert refusal.reason == f"ERROR_REASON_{reason}"
+    assert refusal.field == field
+    assert policy_of(stubs) == POLICY
+
+
+def test_policy_just_within_the_limit_is_taken(stubs: Stubs) -> None:
+    make(stubs, "photos")
+    longest = POLICY + " " * (16 * 1024 - len(POLICY.encode()))
+    put_policy(stubs, longest)
+    assert policy_of(stubs) == longest
+    refusal = refused(lambda: put_policy(stubs, longest + " "))
+    assert refusal.facts is not None
+    assert (refusal.facts["value"], refusal.facts["limit"]) == ("16385", "16384")
+
+
+# --- Logging --------------------------------------------------------------------------------------
+
+
+def put_logging(stubs: Stubs, **fields: str) -> None:
+    stubs.buckets.PutBucketLogging(
+        messages.PutBucketLoggingRequest(
+            bucket="photos", logging=bucket_pb2.BucketLogging(**fields)
+        )
+    )
+
+
+def logging_of(stubs: Stubs) -> bucket_pb2.BucketLogging | None:
+    request = messages.GetBucketLoggingRequest(bucket="photos")
+    response = stubs.buckets.GetBucketLogging(request)
+    return response.logging if response.HasField("logging") else None
+
+
+def test_logging_is_shown_as_it_was_put_until_it_is_deleted(stubs: Stubs) -> None:
+    make(stubs, "photos")
+    assert logging_of(stubs) is None
+    put_logging(stubs, target_bucket="audit", target_prefix="a/b-", logging_role="AliyunRole")
+    assert logging_of(stubs) == bucket_pb2.BucketLogging(
+        target_bucket="audit", target_prefix="a/b-", logging_role="AliyunRole"
+    )
+    put_logging(stubs, target_bucket="other")
+    assert logging_of(stubs) == bucket_pb2.BucketLogging(target_bucket="other")
+    for _ in range(2):
+        stubs.buckets.DeleteBucketLogging(messages.DeleteBucketLoggingRequest(bucket="photos"))
+        assert logging_of(stubs) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "field"),
+    [
+        ({}, "INVALID_VECTOR_BUCKET_NAME", "logging.target_bucket"),
+        ({"target_bucket": "../up"}, "INVALID_VECTOR_BUCKET_NAME", "logging.target_bucket"),
+        ({"target_prefix": "../up"}, "INVALID_ARGUMENT", "logging.target_prefix"),
+        ({"target_prefix": "/up"}, "INVALID_ARGUMENT", "logging.target_prefix"),
+        ({"target_prefix": "a\nb"}, "INVALID_ARGUMENT", "logging.target_prefix"),
+        ({"target_prefix": "p" * 129}, "INVALID_ARGUMENT", "logging.target_prefix"),
+        ({"logging_role": "r" * 129}, "INVALID_ARGUMENT", "logging.logging_role"),
+    ],
+)
+def test_logging_that_leads_elsewhere_leaves_the_one_of_before(
+    stubs: Stubs, fields: dict[str, str], reason: str, field: str
+) -> None:
+    make(stubs, "photos")
+    put_logging(stubs, target_bucket="audit")
+    good = {"target_bucket": "audit"} if fields and "target_bucket" not in fields else {}
+    refusal = refused(lambda: put_logging(stubs, **good, **fields))
+    assert refusal.reason == f"ERROR_REASON_{reason}"
+    assert refusal.field == field
+    assert logging_of(stubs) == bucket_pb2.BucketLogging(target_bucket="audit")
+
+
+def test_logging_that_is_missing_is_told(stubs: Stubs) -> None:
+    make(stubs, "photos")
+    request = messages.PutBucketLoggingRequest(bucket="photos")
+    refusal = refused(lambda: stubs.buckets.PutBucketLogging(request))
+    assert (refusal.reason, refusal.field) == ("ERROR_REASON_INVALID_ARGUMENT", "logging")

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from rpc import filter_struct
-from vectorbucket.errors import InvalidArgument, VectorIndexParameterInvalid
+from vectorbucket.errors import (
+    InvalidArgument,
+    InvalidPolicyDocument,
+    MalformedJson,
+    VectorIndexParameterInvalid,
+)
 from vectorbucket.limits import OSS, UNLIMITED, Limits
 from vectorbucket.v1 import index_pb2, vector_pb2, vector_service_pb2
 from vectorbucket_server.model import DistanceMetric, GraphOptions, Segment
@@ -165,3 +170,19 @@ def test_filter_far_over_its_limit_is_refused_unread() -> None:
 def test_every_encoding_of_the_contract_can_be_answered() -> None:
     for number in vector_pb2.DataEncoding.values():
         checks.check_data_encoding(number)
+
+
+def test_policy_is_measured_in_bytes_and_parsed() -> None:
+    policy = (
+        '{"Version":"1","Statement":[{"Effect":"Allow","Principal":["*"],'
+        '"Action":["oss:*"],"Resource":["*"]}]}'
+    )
+    limits = Limits(bucket_policy_bytes_max=len(policy))
+    checks.check_policy(policy, limits)
+    with pytest.raises(InvalidPolicyDocument) as caught:
+        checks.check_policy(policy + " ", limits)
+    assert caught.value.details == {"value": str(len(policy) + 1), "limit": str(len(policy))}
+    with pytest.raises(InvalidPolicyDocument):
+        checks.check_policy("ü" * len(policy), limits)
+    with pytest.raises(MalformedJson):
+        checks.check_policy("ü", limits)

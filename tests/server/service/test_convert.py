@@ -11,9 +11,17 @@ import pytest
 
 from rpc import data_of, filter_struct, vector_of
 from rpc import metadata_of as plain_metadata
-from vectorbucket.errors import VectorIndexParameterInvalid
-from vectorbucket.v1 import index_pb2, vector_pb2, vector_service_pb2
-from vectorbucket_server.model import Bucket, DistanceMetric, GraphOptions, Hit, Index, Vector
+from vectorbucket.errors import InvalidArgument, VectorIndexParameterInvalid
+from vectorbucket.v1 import bucket_service_pb2, index_pb2, vector_pb2, vector_service_pb2
+from vectorbucket_server.model import (
+    Bucket,
+    BucketLogging,
+    DistanceMetric,
+    GraphOptions,
+    Hit,
+    Index,
+    Vector,
+)
 from vectorbucket_server.service.convert import (
     METRICS,
     add_hits,
@@ -21,6 +29,8 @@ from vectorbucket_server.service.convert import (
     data_matrix,
     filter_dict,
     index_message,
+    logging_message,
+    logging_of,
     metadata_of,
     query_matrix,
     vector_message,
@@ -223,6 +233,32 @@ def test_bucket_shows_its_account_time_and_region() -> None:
     message = bucket_message(Bucket("photos", "42", 1_700_000_000_123), "cn-hangzhou")
     assert (message.bucket, message.account_id, message.region) == ("photos", "42", "cn-hangzhou")
     assert message.create_time.ToMilliseconds() == 1_700_000_000_123
+
+
+@pytest.mark.parametrize(
+    "logging", [BucketLogging("logs"), BucketLogging("logs", "héllo/", "a-role")]
+)
+def test_logging_that_was_read_is_shown_as_it_came(logging: BucketLogging) -> None:
+    message = logging_message(logging)
+    request = bucket_service_pb2.PutBucketLoggingRequest(bucket="photos", logging=message)
+    assert logging_of(request) == logging
+
+
+def test_logging_without_members_is_read_as_it_stands() -> None:
+    request = bucket_service_pb2.PutBucketLoggingRequest()
+    request.logging.SetInParent()
+    assert logging_of(request) == BucketLogging("")
+
+
+def test_request_that_does_not_say_where_to_log_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="logging is missing") as told:
+        logging_of(bucket_service_pb2.PutBucketLoggingRequest(bucket="photos"))
+    assert told.value.field == "logging"
+
+
+def test_bucket_that_is_not_logged_leaves_the_field_unset() -> None:
+    response = bucket_service_pb2.GetBucketLoggingResponse(logging=logging_message(None))
+    assert not response.HasField("logging")
 
 
 @pytest.mark.parametrize("metric", list(DistanceMetric))

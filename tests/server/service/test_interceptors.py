@@ -1,137 +1,128 @@
-"""What surrounds every call: ids, forms of errors, log lines, admission."""
+"""What every call passes on its way in: authentication, unknown methods, callers who leave."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from conftest import StartServer
+from policy_cases import hash_of
 from rpc import (
     BUCKET,
     INDEX,
     WAIT_S,
+    Entry,
     PutStream,
     Stubs,
+    bearer,
     put_message,
     query_request,
     refused,
-    some_vectors,
+    saying,
     stubs_of,
     vector_of,
 )
-from stubborn import FailingEngine, SlowEngine, eventually
-from vectorbucket.errors import Corruption, ServiceUnavailable
+from stubborn import SlowEngine, eventually
 from vectorbucket.v1 import vector_service_pb2 as messages
 
 LogLines = Callable[[], list[dict[str, Any]]]
 PLACE: dict[str, Any] = {"bucket": BUCKET, "index_name": INDEX}
-REQUEST_ID = re.compile(r"[0-9A-F]{24}")
-
-
-def trailer(call: Any) -> str:
-    """Return the request id that a call's trailing metadata holds."""
-    request_id: str = dict(call.trailing_metadata())["x-oss-request-id"]
-    return request_id
 
 
 def lines_of(lines: list[dict[str, Any]], method: str) -> list[dict[str, Any]]:
     return [line for line in lines if line.get("method") == method]
 
 
-@contextmanager
-def failing_stubs(start_server: StartServer, error: Exception) -> Iterator[Stubs]:
-    engine = FailingEngine()
-    engine.error = error
-    with stubs_of(start_server(over=engine).address) as stubs:
-        stubs.make_index()
+@pytest.fixture
+def guarded(start_server: StartServer, tmp_path: Path) -> Iterator[Stubs]:
+    """Stubs of a server that asks for the key ``of-owner``, whose permits are few."""
+    (tmp_path / "credentials.toml").write_text(
+        '[[credential]]\nname = "owner"\naccount_id = "1"\nowner = true\n'
+        f'api_keys = ["{hash_of("of-owner")}"]\n'
+    )
+    server = start_server(credentials=tmp_path / "credentials.toml", streams_max=1)
+    with stubs_of(server.address) as stubs:
         yield stubs
 
 
-# --- Request ids ----------------------------------------------------------------------------------
+# --- Authentication -------------------------------------------------------------------------------
 
 
-def test_every_call_has_an_id_of_its_own_that_caller_and_log_know(
-    with_index: Stubs, log_lines: LogLines
+def test_caller_who_is_known_is_named_in_the_line(guarded: Stubs, log_lines: LogLines) -> None:
+    saying(guarded, bearer("of-owner")).make_index()
+    assert [line["principal"] for line in log_lines() if line.get("event") == "call"] == [
+        "owner",
+        "owner",
+    ]
+
+
+@pytest.mark.parametrize("entries", [[], [bearer("")], [bearer("wrong")]])
+def test_refused_caller_leaves_a_line_that_says_what_he_was_after(
+    guarded: Stubs, log_lines: LogLines, entries: list[Entry]
 ) -> None:
-    ids = []
-    for _ in range(3):
-        _, call = with_index.vectors.QueryVectors.with_call(query_request())
-        ids.append(trailer(call))
-    assert all(REQUEST_ID.fullmatch(one) for one in ids)
-    assert len(set(ids)) == 3
-    assert [line["request_id"] for line in lines_of(log_lines(), "QueryVectors")] == ids
+    caller = saying(guarded, *entries)
+    refused(lambda: caller.vectors.QueryVectors(query_request()))
+    refused(lambda: list(caller.vectors.ScanVectors(messages.ScanVectorsRequest(**PLACE))))
+    for method in ("QueryVectors", "ScanVectors"):
+        (line,) = lines_of(log_lines(), method)
+        assert (line["bucket"], line["index_name"]) == (BUCKET, INDEX)
+        assert (line["code"], line["reason"]) == ("UNAUTHENTICATED", "InvalidAccessKeyId")
+        assert "principal" not in line
 
 
-def test_failed_call_has_the_same_id_in_trailer_details_and_log(
-    stubs: Stubs, log_lines: LogLines
-) -> None:
-    with pytest.raises(grpc.RpcError) as caught:
-        stubs.vectors.QueryVectors(query_request())
-    request_id = trailer(caught.value)
-    (line,) = lines_of(log_lines(), "QueryVectors")
-    assert line["request_id"] == request_id
-    assert refused(lambda: stubs.vectors.QueryVectors(query_request())).request_id != request_id
+def test_no_key_and_no_hash_of_one_is_in_any_line(guarded: Stubs, log_lines: LogLines) -> None:
+    saying(guarded, bearer("of-owner")).make_index()
+    refused(lambda: saying(guarded, bearer("of-somebody")).vectors.QueryVectors(query_request()))
+    text = str(log_lines())
+    for secret in ("of-owner", "of-somebody", hash_of("of-owner"), "Bearer"):
+        assert secret not in text
 
 
-def test_stream_has_one_id_in_trailer_and_batch_errors(with_index: Stubs) -> None:
-    stream = PutStream(with_index)
-    error = stream.ask(put_message(1)).error
+def test_torn_message_of_a_stranger_is_not_told_from_a_good_one(guarded: Stubs) -> None:
+    call: Any = guarded.channel.unary_unary(  # type: ignore[call-arg]
+        "/vectorbucket.v1.VectorService/QueryVectors"
+    )
+    for raw in (b"\xff\xff", b"", b"x" * 100_000):
+        refusal = refused(lambda raw=raw: call(raw))  # type: ignore[misc]
+        assert refusal.reason == "ERROR_REASON_INVALID_ACCESS_KEY_ID"
+
+
+def test_stranger_takes_no_permit(guarded: Stubs) -> None:
+    owner = saying(guarded, bearer("of-owner"))
+    owner.make_index()
+    stream = PutStream(owner)
+    stream.ask(put_message(1, vector_of("a")))
+    # The one permit is taken: with a good key that is what a caller hears.
+    scan = messages.ScanVectorsRequest(**PLACE)
+    assert refused(lambda: list(owner.vectors.ScanVectors(scan))).reason.endswith(
+        "QPS_LIMIT_EXCEEDED"
+    )
+    for call in (
+        lambda: list(guarded.vectors.ScanVectors(scan)),
+        lambda: list(guarded.vectors.PutVectors(iter([put_message(1)]))),
+    ):
+        assert refused(call).reason == "ERROR_REASON_INVALID_ACCESS_KEY_ID"
     stream.finish()
-    request_id = trailer(stream.call)
-    assert REQUEST_ID.fullmatch(request_id)
-    assert request_id.encode() in error.SerializeToString()
 
 
-# --- Errors ---------------------------------------------------------------------------------------
+def test_entry_that_stands_twice_is_refused(guarded: Stubs) -> None:
+    both: list[Entry] = [bearer("of-owner"), bearer("of-owner")]
+    refusal = refused(lambda: saying(guarded, *both).vectors.QueryVectors(query_request()))
+    assert refusal.reason == "ERROR_REASON_INVALID_ARGUMENT"
 
 
-INNER_TEXT = "row 00ff in /var/lib/secret"
+# --- Methods --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [KeyError, Corruption, RecursionError])
-def test_failure_of_the_server_is_internal_and_tells_only_its_id(
-    start_server: StartServer, log_lines: LogLines, kind: type[Exception]
-) -> None:
-    with failing_stubs(start_server, kind(INNER_TEXT)) as stubs:
-        refusal = refused(lambda: stubs.vectors.QueryVectors(query_request()))
-        assert refusal.code is grpc.StatusCode.INTERNAL
-        assert refusal.reason == "ERROR_REASON_INTERNAL_ERROR"
-        assert refusal.facts == {"code": "InternalError"}
-        assert "secret" not in refusal.message
-        assert refusal.request_id in refusal.message
-        (line,) = lines_of(log_lines(), "QueryVectors")
-        assert (line["level"], line["code"]) == ("error", "INTERNAL")
-        assert line["request_id"] == refusal.request_id
-        assert INNER_TEXT in line["exception"]
-        assert "query_vectors" in line["exception"]
-
-
-def test_failure_inside_a_stream_of_answers_is_internal_too(start_server: StartServer) -> None:
-    with failing_stubs(start_server, ValueError(INNER_TEXT)) as stubs:
-        request = messages.QueryVectorsBatchRequest(
-            **PLACE, top_k=1, query_vectors=vector_of("a").data
-        )
-        refusal = refused(lambda: list(stubs.vectors.QueryVectorsBatch(request)))
-        assert refusal.code is grpc.StatusCode.INTERNAL
-        assert "secret" not in refusal.message
-
-
-def test_engine_that_cannot_serve_now_says_when_to_come_back(
-    start_server: StartServer, log_lines: LogLines
-) -> None:
-    error = ServiceUnavailable("no space left on the device", retry_after_s=30.0)
-    with failing_stubs(start_server, error) as stubs:
-        refusal = refused(lambda: stubs.vectors.QueryVectors(query_request()))
-        assert refusal.code is grpc.StatusCode.UNAVAILABLE
-        assert refusal.retry_after_s == 30.0
-        assert refusal.message == "no space left on the device"
-        (line,) = lines_of(log_lines(), "QueryVectors")
-        assert line["level"] == "warning"
+def test_unknown_method_is_told_only_to_those_who_are_known(guarded: Stubs) -> None:
+    call: Any = guarded.channel.unary_unary("/nothing.Known/Get")  # type: ignore[call-arg]
+    assert refused(lambda: call(b"x")).reason == "ERROR_REASON_INVALID_ACCESS_KEY_ID"
+    known = refused(lambda: call(b"x", metadata=[bearer("of-owner")]))
+    assert known.reason == "ERROR_REASON_METHOD_NOT_ALLOWED"
 
 
 def test_unknown_method_is_told_so_with_details(stubs: Stubs) -> None:
@@ -141,50 +132,6 @@ def test_unknown_method_is_told_so_with_details(stubs: Stubs) -> None:
         assert refusal.code is grpc.StatusCode.UNIMPLEMENTED
         assert refusal.reason == "ERROR_REASON_METHOD_NOT_ALLOWED"
         assert path in refusal.message
-
-
-# --- Log lines ------------------------------------------------------------------------------------
-
-
-def test_line_of_a_query_says_what_was_done(with_index: Stubs, log_lines: LogLines) -> None:
-    with_index.put(*some_vectors(3))
-    request = query_request(top_k=2)
-    with_index.vectors.QueryVectors(request)
-    (line,) = lines_of(log_lines(), "QueryVectors")
-    assert line["level"] == "info"
-    assert (line["bucket"], line["index_name"], line["code"]) == (BUCKET, INDEX, "OK")
-    assert (line["query_count"], line["vector_count"]) == (1, 2)
-    assert line["request_bytes"] == request.ByteSize()
-    assert line["latency_ms"] > 0
-    assert "reason" not in line
-
-
-def test_line_of_a_refused_call_says_why(stubs: Stubs, log_lines: LogLines) -> None:
-    refused(lambda: stubs.vectors.QueryVectors(query_request()))
-    (line,) = lines_of(log_lines(), "QueryVectors")
-    assert (line["level"], line["code"], line["reason"]) == ("info", "NOT_FOUND", "NoSuchBucket")
-    assert BUCKET in line["message"]
-    assert "exception" not in line
-
-
-def test_stream_is_one_line_with_all_its_batches(with_index: Stubs, log_lines: LogLines) -> None:
-    sent = [put_message(1, *some_vectors(3)), put_message(2), put_message(3, vector_of("z"))]
-    list(with_index.vectors.PutVectors(iter(sent)))
-    eventually(lambda: bool(lines_of(log_lines(), "PutVectors")))
-    (line,) = lines_of(log_lines(), "PutVectors")
-    assert (line["bucket"], line["index_name"], line["code"]) == (BUCKET, INDEX, "OK")
-    assert (line["batch_count"], line["rejected_batch_count"]) == (3, 1)
-    assert line["vector_count"] == 4
-    assert line["request_bytes"] == sum(message.ByteSize() for message in sent)
-
-
-def test_no_line_holds_a_vector_or_metadata(with_index: Stubs, log_lines: LogLines) -> None:
-    numbers = (1.2345, 2, 3, 4)
-    with_index.put(vector_of("a", numbers, {"title": "confidential"}))
-    with_index.vectors.QueryVectors(query_request(numbers, filter={"title": "confidential"}))
-    text = str(log_lines())
-    assert "1.2345" not in text
-    assert "confidential" not in text
 
 
 # --- Callers who leave ----------------------------------------------------------------------------

@@ -15,6 +15,10 @@ WAIT_S = 20.0
 WRITING = {
     "PutVectorBucket",
     "DeleteVectorBucket",
+    "PutBucketPolicy",
+    "DeleteBucketPolicy",
+    "PutBucketLogging",
+    "DeleteBucketLogging",
     "PutVectorIndex",
     "DeleteVectorIndex",
     "PutVectorsBatch",

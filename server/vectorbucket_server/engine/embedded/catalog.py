@@ -50,7 +50,7 @@ from vectorbucket_server.engine.embedded.schema import (
     state_key,
 )
 from vectorbucket_server.engine.embedded.store import Store
-from vectorbucket_server.model import Bucket, Index, Page
+from vectorbucket_server.model import Bucket, BucketLogging, Index, Page
 
 Named = TypeVar("Named", Bucket, Index)
 
@@ -129,11 +129,29 @@ class Catalog:
             owned = sum(b.account_id == bucket.account_id for b in self._buckets.values())
             if owned >= buckets_max:
                 raise TooManyBuckets.of(buckets_max)
-            batch = self._store.batch()
-            batch.put(Family.CATALOG, bucket_key(bucket.name), encode_bucket(bucket))
-            self._store.write(batch)
+            self._write_bucket(bucket)
             self._indexes[bucket.name] = {}
             self._buckets[bucket.name] = bucket
+
+    def set_bucket_policy(self, name: str, policy: str) -> None:
+        """Replace a bucket's policy; see Engine.set_bucket_policy."""
+        with self._lock:
+            bucket = replace(self.get_bucket(name), policy=policy)
+            self._write_bucket(bucket)
+            self._buckets[name] = bucket
+
+    def set_bucket_logging(self, name: str, logging: BucketLogging | None) -> None:
+        """Replace where a bucket is logged; see Engine.set_bucket_logging."""
+        with self._lock:
+            bucket = replace(self.get_bucket(name), logging=logging)
+            self._write_bucket(bucket)
+            self._buckets[name] = bucket
+
+    def _write_bucket(self, bucket: Bucket) -> None:
+        """Write a bucket's record, in place of the one of before."""
+        batch = self._store.batch()
+        batch.put(Family.CATALOG, bucket_key(bucket.name), encode_bucket(bucket))
+        self._store.write(batch)
 
     def get_bucket(self, name: str) -> Bucket:
         """Return a bucket, or raise NoSuchBucket."""

@@ -34,6 +34,7 @@ from vectorbucket_server.engine.embedded.store import Store
 from vectorbucket_server.model import (
     WHOLE,
     Bucket,
+    BucketLogging,
     Hit,
     Index,
     IndexStatistics,
@@ -204,6 +205,16 @@ class EmbeddedEngine(Engine):
     def delete_bucket(self, bucket_name: str) -> None:
         """Delete an empty bucket."""
         self._catalog.delete_bucket(bucket_name)
+        self._store.sync()
+
+    def set_bucket_policy(self, bucket_name: str, policy: str) -> None:
+        """Replace a bucket's policy."""
+        self._catalog.set_bucket_policy(bucket_name, policy)
+        self._store.sync()
+
+    def set_bucket_logging(self, bucket_name: str, logging: BucketLogging | None) -> None:
+        """Replace where a bucket is logged."""
+        self._catalog.set_bucket_logging(bucket_name, logging)
         self._store.sync()
 
     def put_index(self, index: Index, *, indexes_max: int) -> Index:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
-from rooms import BUCKET, MANY, Refusals, make_index, records_of, refused, together
+from rooms import BUCKET, MANY, Refusals, make_index, records_of, refused
 from vectorbucket.errors import (
     BucketNameNotAvailable,
     Corruption,
@@ -38,9 +37,9 @@ from vectorbucket_server.engine.embedded.schema import (
     state_key,
 )
 from vectorbucket_server.engine.embedded.store import Store
-from vectorbucket_server.model import Bucket, Index
+from vectorbucket_server.model import Bucket, BucketLogging, Index
 
-THREADS = 100
+LOGGING = BucketLogging("logs", "p/")
 
 
 @pytest.fixture(name="catalog")
@@ -68,12 +67,6 @@ def put(store: Store, key: bytes, value: bytes) -> None:
     store.write(made)
 
 
-def kinds(outcomes: list[object]) -> dict[type, int]:
-    """Return how often each type stands in a list."""
-    found = [type(outcome) for outcome in outcomes]
-    return {kind: found.count(kind) for kind in set(found)}
-
-
 # --- Buckets --------------------------------------------------------------------------------------
 
 
@@ -86,6 +79,8 @@ def test_bucket_that_is_missing_is_named(catalog: Catalog) -> None:
     calls: list[Callable[[], object]] = [
         lambda: catalog.get_bucket("missing"),
         lambda: catalog.delete_bucket("missing"),
+        lambda: catalog.set_bucket_policy("missing", "{}"),
+        lambda: catalog.set_bucket_logging("missing", None),
         lambda: catalog.put_index(index("a", "missing"), MANY),
         lambda: catalog.get_index("missing", "a"),
         lambda: catalog.list_indexes("missing", "", "", 10),
@@ -123,6 +118,18 @@ def test_bucket_with_an_index_is_not_deleted(catalog: Catalog) -> None:
     catalog.delete_bucket(BUCKET.name)
     with pytest.raises(NoSuchBucket):
         catalog.get_bucket(BUCKET.name)
+
+
+def test_policy_and_logging_are_written_into_the_buckets_record(
+    catalog: Catalog, store: Store, writes: Refusals
+) -> None:
+    writes.written = 0
+    catalog.set_bucket_policy(BUCKET.name, "é")
+    catalog.set_bucket_logging(BUCKET.name, LOGGING)
+    assert writes.written == 2
+    changed = replace(BUCKET, policy="é", logging=LOGGING)
+    assert store.get(Family.CATALOG, bucket_key(BUCKET.name)) == encode_bucket(changed)
+    assert catalog.get_bucket(BUCKET.name) == Catalog(store).get_bucket(BUCKET.name) == changed
 
 
 # --- Indexes --------------------------------------------------------------------------------------
@@ -235,55 +242,6 @@ def test_page_holds_the_first_with_the_prefix_after_a_name(  # noqa: PLR0917 - a
     assert buckets.next_after == next_after == indexes.next_after
 
 
-# --- Races ----------------------------------------------------------------------------------------
-
-
-def test_one_of_a_hundred_threads_makes_the_bucket(catalog: Catalog) -> None:
-    outcomes = together([lambda: catalog.put_bucket(bucket("new"), MANY)] * THREADS)
-    assert kinds(outcomes) == {type(None): 1, BucketNameNotAvailable: THREADS - 1}
-
-
-def test_one_of_a_hundred_threads_makes_the_index(catalog: Catalog) -> None:
-    outcomes = together([lambda: catalog.put_index(index("new"), MANY)] * THREADS)
-    assert kinds(outcomes) == {Index: 1, VectorBucketIndexAlreadyExist: THREADS - 1}
-    assert len(catalog.indexes()) == 1
-
-
-def test_one_of_a_hundred_threads_drops_the_index(catalog: Catalog) -> None:
-    for _ in range(5):
-        made = catalog.put_index(index("a"), MANY)
-        outcomes = together([partial(catalog.drop_index, made)] * THREADS)
-        assert kinds(outcomes) == {type(None): 1, NoSuchVectorIndex: THREADS - 1}
-
-
-def test_limits_hold_under_races(catalog: Catalog) -> None:
-    names = [f"n{number}" for number in range(THREADS)]
-    buckets = together([partial(catalog.put_bucket, bucket(name), 10) for name in names])
-    assert kinds(buckets) == {type(None): 9, TooManyBuckets: THREADS - 9}
-    indexes = together([partial(catalog.put_index, index(name), 10) for name in names])
-    assert kinds(indexes) == {Index: 10, VectorBucketIndexExceedLimit: THREADS - 10}
-    made = [one for one in indexes if isinstance(one, Index)]
-    assert len({one.index_id for one in made}) == 10
-
-
-def test_bucket_is_deleted_or_gets_an_index_and_never_both(catalog: Catalog) -> None:
-    for number in range(30):
-        catalog.put_bucket(bucket("race"), MANY)
-        made, deleted = together(
-            [
-                partial(catalog.put_index, index(f"i{number}", "race"), MANY),
-                partial(catalog.delete_bucket, "race"),
-            ]
-        )
-        if isinstance(made, Index):
-            assert isinstance(deleted, VectorBucketNotEmpty)
-            catalog.drop_index(made)
-            catalog.delete_bucket("race")
-        else:
-            assert isinstance(made, NoSuchBucket)
-            assert deleted is None
-
-
 # --- The store ------------------------------------------------------------------------------------
 
 
@@ -308,16 +266,15 @@ def test_refused_write_changes_nothing(catalog: Catalog, store: Store, writes: R
     calls: list[Callable[[], object]] = [
         lambda: catalog.put_bucket(bucket("new"), MANY),
         lambda: catalog.delete_bucket("empty"),
+        lambda: catalog.set_bucket_policy("empty", "{}"),
+        lambda: catalog.set_bucket_logging("empty", LOGGING),
         lambda: catalog.put_index(index("b"), MANY),
         lambda: catalog.drop_index(made),
     ]
     for call in calls:
         assert isinstance(refused(call), ServiceUnavailable)
     assert records_of(store, Family.CATALOG) == before
-    assert [one.name for one in catalog.list_buckets(BUCKET.account_id, "", "", 9).items] == [
-        "empty",
-        "things",
-    ]
+    assert catalog.list_buckets(BUCKET.account_id, "", "", 9).items == [bucket("empty"), BUCKET]
     assert catalog.indexes() == [made]
     writes.on = False
     assert catalog.put_index(index("b"), MANY).index_id == made.index_id + 1

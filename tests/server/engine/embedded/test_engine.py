@@ -50,7 +50,7 @@ from vectorbucket_server.engine.embedded.schema import (
     Family,
     index_range,
 )
-from vectorbucket_server.model import Index, Query
+from vectorbucket_server.model import BucketLogging, Index, Query
 
 
 def records(engine: EmbeddedEngine, index: Index, family: Family) -> int:
@@ -74,6 +74,9 @@ def empty(engine: EmbeddedEngine, index: Index, family: Family) -> bool:
             type(BUCKET)("new", BUCKET.account_id, 5), buckets_max=MANY
         ),
         lambda engine: engine.delete_bucket("empty"),
+        lambda engine: engine.set_bucket_policy("empty", "{}"),
+        lambda engine: engine.set_bucket_logging("empty", BucketLogging("logs")),
+        lambda engine: engine.set_bucket_logging("empty", None),
         lambda engine: engine.delete_index(engine.get_index(BUCKET.name, "old")),
     ],
 )

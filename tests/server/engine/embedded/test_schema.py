@@ -22,6 +22,8 @@ from golden_records import (
     CHECKPOINTS_JSON,
     INDEX,
     INDEX_JSON,
+    LOGGED_BUCKET,
+    LOGGED_BUCKET_JSON,
     PLACE,
 )
 from house import ROOT
@@ -34,6 +36,7 @@ from vectorbucket_server.engine.embedded.schema import (
 )
 from vectorbucket_server.model import (
     Bucket,
+    BucketLogging,
     DistanceMetric,
     Float32Array,
     GraphOptions,
@@ -75,6 +78,17 @@ def test_format_page_has_a_row_for_every_key_of_the_catalogue(name: str) -> None
     assert f"| `{getattr(schema, name).decode()}`" in format_page()
 
 
+def test_bucket_recorded_before_there_were_policies_and_logging_has_none() -> None:
+    older = BUCKET_JSON.replace(b',"policy":"","logging":null', b"")
+    assert older == b'{"name":"things","account_id":"1234567890","created_ms":1700}'
+    assert schema.decode_bucket(PLACE, older) == BUCKET
+
+
+def test_format_page_names_every_member_of_a_buckets_logging() -> None:
+    members = ", ".join(f'"{name}"' for name in json.loads(LOGGED_BUCKET_JSON)["logging"])
+    assert f"`{{{members}}}`" in format_page()
+
+
 def test_index_recorded_before_graphs_had_options_leaves_them_open() -> None:
     older = INDEX_JSON.replace(b',"graph":{"m":null,"ef_construction":null,"ef_search":null}', b"")
     assert b"graph" not in older
@@ -101,6 +115,7 @@ def test_format_page_names_every_member_of_the_catalogues_records(record: bytes)
         (schema.label_key(1, 258), b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01\x02"),
         (schema.encode_number(258), b"\0\0\0\0\0\0\x01\x02"),
         (schema.encode_bucket(BUCKET), BUCKET_JSON),
+        (schema.encode_bucket(LOGGED_BUCKET), LOGGED_BUCKET_JSON),
         (schema.encode_index(INDEX), INDEX_JSON),
         (schema.encode_checkpoints([CHECKPOINT]), CHECKPOINTS_JSON),
         (schema.encode_state(IndexState(3, 2, 1)), bytes([*[0] * 7, 3, *[0] * 7, 2, *[0] * 7, 1])),
@@ -181,9 +196,17 @@ def test_number_is_read_back(number: int) -> None:
 
 
 @QUICK
-@given(TEXTS, TEXTS, st.integers(0, 2**53))
-def test_bucket_is_read_back(name: str, account_id: str, created_ms: int) -> None:
-    bucket = Bucket(name, account_id, created_ms)
+@given(
+    st.builds(
+        Bucket,
+        TEXTS,
+        TEXTS,
+        st.integers(0, 2**53),
+        TEXTS,
+        st.none() | st.builds(BucketLogging, TEXTS, TEXTS, TEXTS),
+    )
+)
+def test_bucket_is_read_back(bucket: Bucket) -> None:
     assert schema.decode_bucket(PLACE, schema.encode_bucket(bucket)) == bucket
 
 

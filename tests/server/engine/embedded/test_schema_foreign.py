@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden_records import BUCKET_JSON, CHECKPOINTS_JSON, INDEX_JSON, PLACE, names_place
+from golden_records import (
+    BUCKET_JSON,
+    CHECKPOINTS_JSON,
+    INDEX_JSON,
+    LOGGED_BUCKET_JSON,
+    PLACE,
+    names_place,
+)
 from rooms import refused
 from vectorbucket.errors import Corruption
 from vectorbucket_server.engine.embedded import schema
@@ -26,6 +33,11 @@ DECODERS: dict[str, tuple[Family, bytes, Decoder]] = {
         lambda value: schema.decode_number(Family.VECTORS, PLACE, value),
     ),
     "bucket": (Family.CATALOG, BUCKET_JSON, lambda value: schema.decode_bucket(PLACE, value)),
+    "logged bucket": (
+        Family.CATALOG,
+        LOGGED_BUCKET_JSON,
+        lambda value: schema.decode_bucket(PLACE, value),
+    ),
     "index": (Family.CATALOG, INDEX_JSON, lambda value: schema.decode_index(PLACE, value)),
     "state": (
         Family.CATALOG,

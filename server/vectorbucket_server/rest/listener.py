@@ -1,0 +1,349 @@
+"""Connections: uvicorn's protocol, made patient with nobody and polite to everybody.
+
+What it adds: the target of a request line reaches the application as it was sent, absolute or not;
+silent, slow and stuck connections end; whatever is wrong with a request is answered by the
+application, in its dialect; a client that goes away takes its request with it.
+
+Rules of this file: no answer is written here, each comes from the application, also refusals; each
+connection has one timer, which looks at its deadline and is set again; once a connection is deaf,
+nothing that it sends is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from typing import Any, cast
+
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from vectorbucket.errors import (
+    InvalidArgument,
+    MethodNotAllowed,
+    QpsLimitExceeded,
+    RequestTimeout,
+    VectorBucketError,
+)
+from vectorbucket_server.rest.app import REFUSAL, TARGET
+from vectorbucket_server.rest.exchange import Exchange
+from vectorbucket_server.rest.options import RestOptions
+
+HEAD_BYTES_MAX = 64 * 1024
+"""The most that request line and headers may have together, and likewise what follows a body."""
+
+PIPELINED_MAX = 32
+"""Requests that may wait on a connection for the answer to the one before."""
+
+REFUSED_MAX = 100
+"""Connections over the bound that get an answer; who comes on top of these is cut."""
+
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r?\n")
+
+
+class Connection(HttpToolsProtocol):
+    """One connection."""
+
+    parser: httptools.HttpRequestParser | None  # type: ignore[assignment]  # None once it is lost
+    cycle: Exchange | None  # type: ignore[assignment]  # the request of which something came last
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        options: RestOptions,
+    ) -> None:
+        """Be ready for a connection; all but the options is uvicorn's."""
+        super().__init__(config, server_state, app_state, _loop)
+        self._options = options
+        self._running: Exchange | None = None
+        self._in_head = False
+        self._deaf = False
+        self._draining = False
+        self._lingering = False
+        self._head_bytes = 0
+        self._framing: list[tuple[bytes, bytes]] | None = None
+        """How the body is framed of a request that wants another protocol; else None."""
+        self._reframing = False
+        self._unclear_bytes = 0
+        """What came since the last part of a request that was understood."""
+        self._deadline_s = math.inf
+        """When to lose patience; never, while it is we who are awaited."""
+        self._unsent_bytes = math.inf
+        """What waited to be sent when last looked; infinite when something was added since."""
+
+    # --- The transport --------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._deadline_s = self.loop.time() + self._options.idle_timeout_s
+        self._timer = self.loop.call_at(self._deadline_s, self._look)
+        limit = self._options.connections_max
+        if len(self.connections) > limit + REFUSED_MAX:
+            transport.abort()
+        elif len(self.connections) > limit:
+            message = f"more than {limit} connections are open"
+            self._refuse(QpsLimitExceeded(message, details={"limit": str(limit)}))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Break off what was asked for: nobody waits for it."""
+        self._timer.cancel()
+        super().connection_lost(exc)
+        self.pipeline.clear()
+        if self._running is not None:
+            self._running.abandon()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        while data and not self._deaf and self.parser is not None:
+            self._unclear_bytes += len(data)
+            try:
+                self.parser.feed_data(data)
+                data = b""
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                self._ignore_upgrade()
+            except httptools.HttpParserError as error:
+                self._refuse(self._fault_of(error, data))
+                return
+        if self._unclear_bytes > HEAD_BYTES_MAX and not self._deaf:
+            self._refuse(_too_long())
+
+    def shutdown(self) -> None:
+        """Say no more than what is being said."""
+        self._draining = True
+        super().shutdown()
+
+    def cut(self) -> None:
+        """Close at once, whatever is under way."""
+        self.transport.abort()
+
+    # --- What the parser finds ------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        if self._reframing:
+            return
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+        self._deadline_s = self.loop.time() + self._options.idle_timeout_s
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the target."""
+        super().on_url(url)
+        self._head_bytes += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what follows a body in its place is none."""
+        if self._in_head:
+            super().on_header(name, value)
+            self._head_bytes += len(name) + len(value) + len(b": \r\n")
+
+    def on_headers_complete(self) -> None:
+        """Hand on the request, of which the body is still to come."""
+        if self._reframing:
+            return
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise _too_long()
+        if len(self.pipeline) >= PIPELINED_MAX:
+            raise QpsLimitExceeded(f"more than {PIPELINED_MAX} requests wait on one connection")
+        parser = cast("httptools.HttpRequestParser", self.parser)
+        version = parser.get_http_version()
+        if version not in {"1.0", "1.1"}:
+            raise InvalidArgument(f"the request is of HTTP/{version}; the server speaks HTTP/1.1")
+        self._in_head = False
+        self._deadline_s = math.inf
+        self._unclear_bytes = 0
+        if parser.should_upgrade():
+            self._framing = [pair for pair in self.headers if pair[0] in _FRAMING]
+        method = parser.get_method().decode("ascii")
+        target, _, query = self.url.partition(b"?")
+        self.scope["method"] = method
+        self.scope["http_version"] = version
+        self.scope["raw_path"] = target
+        self.scope["path"] = _path_of(target)
+        self.scope["query_string"] = query
+        cast("dict[str, Any]", self.scope)[TARGET] = self.url
+        self._queue(
+            expect_100_continue=self.expect_100_continue and version != "1.0",
+            keep_alive=version != "1.0"
+            and method != "CONNECT"
+            and parser.should_keep_alive()
+            and not self._draining,
+        )
+
+    def on_chunk_header(self) -> None:
+        """Know that a chunk comes."""
+        self._unclear_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._unclear_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Know that the body is all there."""
+        self._unclear_bytes = 0
+        if self._framing is None:
+            super().on_message_complete()
+
+    def _ignore_upgrade(self) -> None:
+        """Read on as if the request had not asked for another protocol.
+
+        The parser takes what follows its headers for that protocol, also if it is the body. So
+        another one is told of nothing but the body, and reads on.
+        """
+        framing, self._framing = self._framing, None
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        if framing and self.scope["method"] != "CONNECT":
+            self._reframing = True
+            lines = [b"%b: %b\r\n" % pair for pair in framing]
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
+            self._reframing = False
+        else:
+            super().on_message_complete()
+            self._deaf = self.scope["method"] == "CONNECT"
+
+    # --- One request after the other ------------------------------------------------------------
+
+    def _queue(self, *, expect_100_continue: bool, keep_alive: bool) -> None:
+        """Have the request of the scope answered, when those before it are."""
+        self.cycle = Exchange(
+            self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            default_headers=self.server_state.default_headers,
+            expect_100_continue=expect_100_continue,
+            keep_alive=keep_alive,
+            on_answered=self._answered,
+        )
+        if self._running is None:
+            self._start(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _start(self, exchange: Exchange, app: ASGI3Application) -> None:
+        """Have a request answered."""
+        self._running = exchange
+        self._start_asgi_task(exchange, app)
+
+    def _start_asgi_task(self, cycle: Any, app: ASGI3Application) -> None:
+        """Run the application, in a task that can be broken off."""
+        cycle.task = task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def _answered(self, exchange: Exchange) -> None:
+        """Go on after an answer."""
+        self.server_state.total_requests += 1
+        self._running = None
+        self._unsent_bytes = math.inf
+        if self.transport.is_closing():
+            return
+        if not exchange.keep_alive:
+            self._end(more_to_come=exchange.more_body)
+        elif self.pipeline:
+            self._start(*cast("tuple[Exchange, ASGI3Application]", self.pipeline.pop()))
+        else:
+            self.flow.resume_reading()
+            if not self._in_head:
+                self._deadline_s = self.loop.time() + self._options.idle_timeout_s
+
+    def _refuse(self, refusal: VectorBucketError) -> None:
+        """Have an error answered when its turn comes, and listen to nothing more."""
+        self._deaf = True
+        self._deadline_s = math.inf
+        unfinished = self.cycle
+        if unfinished is not None and unfinished.more_body and not self._in_head:
+            unfinished.fail(refusal)
+            return
+        if not self._in_head:
+            super().on_message_begin()
+        self._in_head = False
+        scope = cast("dict[str, Any]", self.scope)
+        scope |= {"method": "GET", "path": "/", "raw_path": b"/", "query_string": b""}
+        scope |= {TARGET: self.url, REFUSAL: refusal}
+        self._queue(expect_100_continue=False, keep_alive=False)
+
+    def _fault_of(self, error: httptools.HttpParserError, data: bytes) -> VectorBucketError:
+        """Return what is wrong with what the parser did not take."""
+        cause = error.__context__
+        if isinstance(error, httptools.HttpParserCallbackError) and cause is not None:
+            if isinstance(cause, VectorBucketError):
+                return cause
+            if not isinstance(cause, httptools.HttpParserError):
+                raise cause
+        unknown_method = isinstance(error, httptools.HttpParserInvalidMethodError)
+        # Of data in which nothing was understood, the fault is at the beginning.
+        if unknown_method and self._unclear_bytes == len(data) and _REQUEST_LINE.match(data):
+            return MethodNotAllowed("the server does not know the method of the request")
+        return InvalidArgument(f"the request is not HTTP/1.1: {error}")
+
+    # --- Patience -------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """See whether this connection still gets anywhere, and look again later."""
+        now_s = self.loop.time()
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if unsent_bytes and (unsent_bytes >= self._unsent_bytes or self._lingering):
+            self.transport.abort()  # nobody has read any of it since the last look
+            return
+        self._unsent_bytes = unsent_bytes or math.inf
+        idle_s = self._options.idle_timeout_s
+        if now_s >= self._deadline_s:
+            if unsent_bytes:
+                self._deadline_s = now_s + idle_s  # what was asked for is still being read
+            elif self._in_head:
+                message = f"the headers of the request did not come within {idle_s:g} s"
+                self._refuse(RequestTimeout(message))
+            else:
+                self._deadline_s = math.inf
+                self.transport.close()
+        self._timer = self.loop.call_at(min(self._deadline_s, now_s + idle_s), self._look)
+
+    def _end(self, *, more_to_come: bool) -> None:
+        """Close after the last answer.
+
+        What the client still sends is read and thrown away for a while: if it were left, the
+        system would reset the connection, and the client might never see the answer.
+        """
+        self._deaf = True
+        self.pipeline.clear()
+        if not more_to_come:
+            self.transport.close()
+            return
+        self._lingering = True
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._timer.cancel()
+        self._deadline_s = self.loop.time() + self._options.linger_s
+        self._timer = self.loop.call_at(self._deadline_s, self._look)
+
+
+def _path_of(target: bytes) -> str:
+    """Return the path of a target without its query, by which routes are chosen."""
+    if not target.startswith(b"/"):
+        _, _, rest = target.partition(b"://")
+        slash = rest.find(b"/")
+        target = rest[slash:] if slash >= 0 else b"/"
+    return target.decode("latin-1")
+
+
+def _too_long() -> InvalidArgument:
+    return InvalidArgument(
+        f"the headers of the request are too long; the limit is {HEAD_BYTES_MAX} bytes",
+        details={"limit": str(HEAD_BYTES_MAX)},
+    )

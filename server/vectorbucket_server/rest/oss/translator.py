@@ -1,0 +1,242 @@
+"""The translator: one HTTP request in, RPCs through stubs, one HTTP response out.
+
+Rules of this file: it holds the order in which a request is looked at, and nothing of its own:
+target, signature, route, body, RPC. Whoever calls is known before anything is told. What is wrong
+with a request that has an RPC is sent along as a fault, so that the server tells it at its place
+among its own checks; only what has none is answered here. No error leaves it but as a response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import grpc
+
+from vectorbucket.errors import (
+    Forbidden,
+    InvalidAccessKeyId,
+    ServiceUnavailable,
+    VectorBucketError,
+)
+from vectorbucket.status import error_of_call
+from vectorbucket_server.auth.credential import Credentials
+from vectorbucket_server.auth.entries import Entries, encode_fault
+from vectorbucket_server.auth.signature_v4 import SignedRequest, verify
+from vectorbucket_server.rest.oss.conversion import About, Conversion, Reply, converted
+from vectorbucket_server.rest.oss.errors import JSON_TYPE, headers_of, response_to
+from vectorbucket_server.rest.oss.hosts import Address, address_of, text_of
+from vectorbucket_server.rest.oss.messages import HttpRequest, HttpResponse
+from vectorbucket_server.rest.oss.routes import Route, route_of
+
+T = TypeVar("T")
+
+OFFLOAD_BYTES = 256 * 1024
+"""Bodies over this size are converted elsewhere, so that others need not wait for it: a megabyte
+takes about 2 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What a translator is made for."""
+
+    region: str
+    """That signatures have to be for."""
+    account_id: str
+    """Whose buckets are made here when nobody is asked for credentials."""
+    base_domains: tuple[str, ...] = ()
+    """Names of the service; empty: buckets in hosts are told by their looks."""
+    public_endpoint: str = ""
+    """The host that buckets are said to be reached under; empty: the request's own."""
+
+
+class Offload(Protocol):
+    """Runs work that takes a while."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """Return what comes of the work, when it is done."""
+
+
+class Stubs(NamedTuple):
+    """The services of the contract, on one ``grpc.aio`` channel."""
+
+    buckets: Any
+    indexes: Any
+    vectors: Any
+
+
+class Translator:
+    """Answers HTTP requests in the OSS dialect by calling a server of the contract."""
+
+    def __init__(
+        self,
+        stubs: Stubs,
+        door: Door,
+        *,
+        credentials: Callable[[], Credentials] | None,
+        api_key: str,
+        now_s: Callable[[], float],
+        new_request_id: Callable[[], str],
+        offload: Offload,
+        timeout_s: float = 60,
+    ) -> None:
+        """Take what requests are answered with.
+
+        Args:
+            stubs: Of the server.
+            door: What the translator is made for.
+            credentials: Returns those in force, whose signatures are good; None: none is read.
+            api_key: What the translator itself calls with; empty: nothing.
+            now_s: The clock, in seconds since 1970.
+            new_request_id: Makes the id of a request: 24 upper-case hexadecimal digits.
+            offload: Runs what takes a while, where nobody waits for it but who asked.
+            timeout_s: Longest that one RPC may take.
+        """
+        self._stubs = stubs
+        self._door = door
+        self._base_domains = frozenset(name.lower() for name in door.base_domains)
+        self._credentials = credentials
+        self._api_key = api_key
+        self._now_s = now_s
+        self._new_request_id = new_request_id
+        self._offload = offload
+        self._timeout_s = timeout_s
+
+    async def translate(self, request: HttpRequest) -> HttpResponse:
+        """Return the response to a request."""
+        request_id = self._new_request_id()
+        address = address_of(request, self._base_domains)
+        try:
+            status, reply = await self._answer(request, address, request_id)
+        except VectorBucketError as error:
+            return self._response_to(error, request_id, address.host)
+        headers = (*headers_of(request_id, self._date()), *reply.headers)
+        if reply.body:
+            headers = (*headers, ("content-type", JSON_TYPE))
+        return HttpResponse(status, headers, reply.body)
+
+    def refused(self, error: VectorBucketError, host: str = "") -> HttpResponse:
+        """Return the response that tells an error which came up before there was a request."""
+        return self._response_to(error, self._new_request_id(), host)
+
+    async def _answer(
+        self, request: HttpRequest, address: Address, request_id: str
+    ) -> tuple[int, Reply]:
+        """Return status and reply of a success.
+
+        Raises:
+            VectorBucketError: It is none.
+        """
+        principal, unsigned = self._principal(request, address)
+        route = _route(request, address, unsigned)
+        fault: VectorBucketError | None = unsigned
+        if fault is None:
+            message, fault = await self._converted(route.conversion, request.body, address)
+        else:
+            # Of a request that nobody known has sent, no body is read.
+            message, _ = converted(Conversion(route.conversion.message), address.bucket, {}, b"")
+        entries = Entries(
+            api_key=self._api_key,
+            principal=principal,
+            request_id=request_id,
+            account_id=address.account_id or None,
+            fault=None if fault is None else encode_fault(fault),
+        )
+        answers = await self._call(route, message, entries, fault)
+        about = About(message, self._door.public_endpoint or address.service_host)
+        return route.status, await self._replied(route.conversion, answers, about)
+
+    def _principal(
+        self, request: HttpRequest, address: Address
+    ) -> tuple[str | None, VectorBucketError | None]:
+        """Return the name of whoever signed a request, or why it counts as signed by nobody."""
+        if self._credentials is None:
+            return None, None
+        headers: dict[str, str] = {}
+        for name, value in request.headers:
+            headers.setdefault(name, value)
+        signed = SignedRequest(
+            request.method, address.query, headers, address.bucket, address.account_id
+        )
+        try:
+            credential = verify(
+                signed, self._credentials(), now_s=self._now_s(), region=self._door.region
+            )
+        except Forbidden as error:
+            return None, error
+        return credential.name, None
+
+    async def _converted(
+        self, conversion: Conversion, body: bytes, address: Address
+    ) -> tuple[Any, VectorBucketError | None]:
+        """Return the message of a request, and what is wrong with it."""
+        parameters = {name: text_of(value) for name, value in address.query}
+
+        def convert() -> tuple[Any, VectorBucketError | None]:
+            return converted(conversion, address.bucket, parameters, body)
+
+        return await self._off_loop(convert, len(body))
+
+    async def _replied(self, conversion: Conversion, answers: list[Any], about: About) -> Reply:
+        """Return the reply that the answers of the server make."""
+        size = sum(answer.ByteSize() for answer in answers)
+        return await self._off_loop(lambda: conversion.reply(answers, about), size)
+
+    async def _off_loop(self, work: Callable[[], T], size_bytes: int) -> T:
+        """Return what comes of work on so many bytes."""
+        return await self._offload(work) if size_bytes > OFFLOAD_BYTES else work()
+
+    async def _call(
+        self, route: Route, message: Any, entries: Entries, fault: VectorBucketError | None
+    ) -> list[Any]:
+        """Return what the server answers.
+
+        Raises:
+            VectorBucketError: It refuses.
+        """
+        rpc = getattr(getattr(self._stubs, route.service), route.rpc)
+        metadata = entries.metadata()
+        answers: list[Any] = []
+        asked: Any = message
+        try:
+            while asked is not None:
+                answers.append(await rpc(asked, metadata=metadata, timeout=self._timeout_s))
+                asked = route.conversion.more(message, answers)
+        except grpc.RpcError as error:
+            told = error_of_call(error)
+            if isinstance(told, InvalidAccessKeyId) and not isinstance(fault, InvalidAccessKeyId):
+                raise ServiceUnavailable(
+                    "the server does not accept the key of this translator; its operator has to "
+                    "look at it"
+                ) from None
+            raise told from None
+        except grpc.aio.UsageError:
+            raise ServiceUnavailable("this translator is stopping") from None
+        return answers
+
+    def _response_to(self, error: VectorBucketError, request_id: str, host: str) -> HttpResponse:
+        return response_to(error, request_id=request_id, host=host, date=self._date())
+
+    def _date(self) -> str:
+        """Return now, as HTTP writes it."""
+        return formatdate(self._now_s(), usegmt=True)
+
+
+def _route(request: HttpRequest, address: Address, unsigned: VectorBucketError | None) -> Route:
+    """Return the operation that a request asks for.
+
+    Raises:
+        VectorBucketError: There is none; of a request that nobody known has sent, that is all that
+            is told.
+    """
+    try:
+        if address.fault is not None:
+            raise address.fault
+        names = [name for name, _ in address.query]
+        return route_of(request.method, names, bucket=bool(address.bucket))
+    except VectorBucketError:
+        if unsigned is not None:
+            raise unsigned from None
+        raise

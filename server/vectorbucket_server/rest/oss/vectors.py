@@ -1,0 +1,184 @@
+"""Vectors: their requests and replies.
+
+Rules of this file: one group an operation; numbers of vectors cross it as bytes of float32, in and
+out, and are never Python objects.
+
+Source: oss-vectors-api, sections 3.12 to 3.16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from vectorbucket.limits import OSS
+from vectorbucket.v1 import vector_pb2
+from vectorbucket.v1 import vector_service_pb2 as messages
+from vectorbucket_server.rest.oss.bodies import ABSENT, Body, Members
+from vectorbucket_server.rest.oss.conversion import About, Conversion, Reply, Source
+from vectorbucket_server.rest.oss.metadata import fill_filter, fill_metadata, metadata_values
+from vectorbucket_server.rest.oss.replies import json_bytes
+
+_PUT = frozenset({"indexName", "vectors"})
+_VECTOR = frozenset({"key", "data", "metadata"})
+_DATA = frozenset({"float32"})
+_GET = frozenset({"indexName", "keys", "returnData", "returnMetadata"})
+_LIST = frozenset(
+    {
+        *("indexName", "maxResults", "nextToken", "returnData", "returnMetadata"),
+        *("segmentCount", "segmentIndex", "filter"),
+    }
+)
+_DELETE = frozenset({"indexName", "keys"})
+_QUERY = frozenset(
+    {"indexName", "queryVector", "topK", "filter", "returnDistance", "returnMetadata"}
+)
+
+# --- Inward -------------------------------------------------------------------------------------
+
+
+def fill_put(message: Any, body: Body) -> None:
+    """Read the vectors to store."""
+    root = _read_root(message, body, _PUT)
+    add = message.vectors.add
+    for position, value in enumerate(body.elements(root.get("vectors", ABSENT), "vectors")):
+        _fill_vector(add(), value, body, f"vectors[{position}]")
+
+
+def _fill_vector(message: vector_pb2.Vector, value: object, body: Body, path: str) -> None:
+    members = body.members(value, path)
+    body.pass_over(members, _VECTOR)
+    message.key = body.string(members, "key", f"{path}.")
+    if "data" in members:
+        _fill_data(message.data, members["data"], body, f"{path}.data")
+    if "metadata" in members:
+        fill_metadata(message.metadata, members["metadata"], body, f"{path}.metadata")
+
+
+def _fill_data(message: vector_pb2.VectorData, value: object, body: Body, path: str) -> None:
+    """Read the numbers of a vector; whether there are any is the server's to judge."""
+    members = body.members(value, path)
+    body.pass_over(members, _DATA)
+    if "float32" in members:
+        message.float32_le = body.float32_bytes(members["float32"], lambda: f"{path}.float32")
+
+
+def fill_get(message: Any, body: Body) -> None:
+    """Read which vectors are wanted, and what of them."""
+    root = _read_root(message, body, _GET)
+    message.keys.extend(body.strings(root.get("keys", ABSENT), "keys"))
+    _read_returns(message, body, root)
+
+
+def fill_list(message: Any, body: Body) -> None:
+    """Read which vectors are to be listed, and what of them."""
+    root = _read_root(message, body, _LIST)
+    if "filter" in root:
+        raise body.refused("filter", "is not supported in ListVectors")
+    message.max_results = body.integer(root, "maxResults")
+    message.next_token = body.string(root, "nextToken")
+    message.segment_count = body.integer(root, "segmentCount")
+    message.segment_index = body.integer(root, "segmentIndex")
+    _read_returns(message, body, root)
+
+
+def fill_delete(message: Any, body: Body) -> None:
+    """Read which vectors are to go."""
+    root = _read_root(message, body, _DELETE)
+    message.keys.extend(body.strings(root.get("keys", ABSENT), "keys"))
+
+
+def fill_query(message: Any, body: Body) -> None:
+    """Read what is looked for."""
+    root = _read_root(message, body, _QUERY)
+    if "queryVector" in root:
+        _fill_data(message.query_vector, root["queryVector"], body, "queryVector")
+    message.top_k = body.integer(root, "topK")
+    if root.get("filter") is not None:
+        fill_filter(message.filter, root["filter"], body)
+    message.return_distance = body.boolean(root, "returnDistance")
+    message.return_metadata = body.boolean(root, "returnMetadata")
+
+
+def _read_root(message: Any, body: Body, known: frozenset[str]) -> Members:
+    """Read which index is meant, and return the members of the body."""
+    root = body.root()
+    message.index_name = body.string(root, "indexName")
+    body.pass_over(root, known)
+    return root
+
+
+def _read_returns(message: Any, body: Body, root: Members) -> None:
+    """Read what of the vectors is wanted; numbers are wanted as bytes."""
+    message.return_data = body.boolean(root, "returnData")
+    message.return_metadata = body.boolean(root, "returnMetadata")
+    message.data_encoding = vector_pb2.DATA_ENCODING_FLOAT32_LE
+
+
+# --- Outward ------------------------------------------------------------------------------------
+
+
+def say_vectors(answers: list[Any], about: About) -> Reply:
+    """Say the vectors."""
+    return Reply(json_bytes({"vectors": _described(answers, about)}))
+
+
+def say_page(answers: list[Any], about: About) -> Reply:
+    """Say a page of vectors, and how to go on if there are more."""
+    listed: dict[str, Any] = {"vectors": _described(answers, about)}
+    if answers[-1].next_token:
+        listed["nextToken"] = answers[-1].next_token
+    return Reply(json_bytes(listed))
+
+
+def next_page(request: Any, answers: list[Any]) -> Any:
+    """Return how to ask for the rest of a page that the server did not send in one piece."""
+    token = answers[-1].next_token
+    wanted = request.max_results or OSS.list_vectors_default
+    missing = wanted - sum(len(answer.vectors) for answer in answers)
+    if not token or missing <= 0:
+        return None
+    following = messages.ListVectorsRequest()
+    following.CopyFrom(request)
+    following.next_token, following.max_results = token, missing
+    return following
+
+
+def say_hits(answers: list[Any], about: About) -> Reply:
+    """Say what a query found."""
+    with_metadata = about.request.return_metadata
+    hits = []
+    for hit in answers[0].vectors:
+        said: dict[str, Any] = {"key": hit.key}
+        if hit.HasField("distance"):
+            said["distance"] = hit.distance
+        if with_metadata:
+            said["metadata"] = metadata_values(hit.metadata)
+        hits.append(said)
+    return Reply(json_bytes({"vectors": hits}))
+
+
+def _described(answers: Iterable[Any], about: About) -> list[dict[str, Any]]:
+    """Return vectors as OSS describes them, with what was asked for and no more."""
+    with_metadata = about.request.return_metadata
+    described = []
+    for answer in answers:
+        for vector in answer.vectors:
+            said: dict[str, Any] = {"key": vector.key}
+            if vector.HasField("data"):
+                said["data"] = {"float32": np.frombuffer(vector.data.float32_le, "<f4")}
+            if with_metadata:
+                said["metadata"] = metadata_values(vector.metadata)
+            described.append(said)
+    return described
+
+
+PUT = Conversion(messages.PutVectorsBatchRequest, Source.JSON, fill=fill_put)
+GET = Conversion(messages.GetVectorsRequest, Source.JSON, fill=fill_get, reply=say_vectors)
+LIST = Conversion(
+    messages.ListVectorsRequest, Source.JSON, fill=fill_list, reply=say_page, more=next_page
+)
+DELETE = Conversion(messages.DeleteVectorsRequest, Source.JSON, fill=fill_delete)
+QUERY = Conversion(messages.QueryVectorsRequest, Source.JSON, fill=fill_query, reply=say_hits)

@@ -1,0 +1,154 @@
+"""The translator beside a server: a child process that is started, watched and stopped.
+
+A process of its own, because parsing a large body would hold this one's interpreter for as long.
+
+Rules of this file: the socket is the server's, so connections wait while the child is started
+again, and the address stays; the child holds nothing that outlives it.
+"""
+
+from __future__ import annotations
+
+import select
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+
+import msgspec
+
+from vectorbucket_server.listening import StartFailed, listen
+from vectorbucket_server.observability.logs import Log
+from vectorbucket_server.settings import split_address
+from vectorbucket_server.translate import READY_LINE, ChildOrder, Translation
+
+_START_S = 60.0
+"""How long a child may take until it serves; it takes half a second on an idle machine."""
+
+_STOP_SLACK_S = 5.0
+"""How long a child may take to end beyond the grace that requests under way have."""
+
+_AGAIN_AFTER_S = (0.1, 1.0, 5.0, 30.0)
+"""Pauses before a child that ended is started again; the last one from then on. A child that served
+begins with the first."""
+
+
+class TranslatorProcess:
+    """One translator of a server. Used once: start, then stop."""
+
+    def __init__(self, address: str, log: Log) -> None:
+        """Take the address.
+
+        Args:
+            address: HOST:PORT to serve REST on.
+            log: Is told when the child ends by itself.
+
+        Raises:
+            StartFailed: The address cannot be had.
+        """
+        self._listening = listen(address)
+        host, _ = split_address(address)
+        self.address = f"{host}:{self._listening.getsockname()[1]}"
+        self._log = log
+        self._stopping = threading.Event()
+        self._spawning = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._watcher: threading.Thread | None = None
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the child that was started last; None before the first."""
+        child = self._child
+        return None if child is None else child.pid
+
+    def start(self, translation: Translation) -> None:
+        """Start the child, and return when it serves.
+
+        Raises:
+            StartFailed: It ended before, or took too long; the log says why.
+        """
+        order = ChildOrder(translation, self._listening.fileno())
+        self._order = msgspec.json.encode(order) + b"\n"
+        self._stop_s = translation.options.drain_grace_s + _STOP_SLACK_S
+        child = self._spawn()
+        if child is None or not _is_serving(child):
+            self.stop()
+            raise StartFailed(f"cannot serve REST on {self.address}: its process did not start")
+        self._watcher = threading.Thread(
+            target=self._watch, args=(child,), name="translator", daemon=True
+        )
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """End the child once its requests are done, at most after their grace; idempotent."""
+        with self._spawning:
+            self._stopping.set()
+        child = self._child
+        if child is not None and child.stdin is not None and child.stdout is not None:
+            child.stdin.close()
+            try:
+                child.wait(self._stop_s)
+            except subprocess.TimeoutExpired:
+                self._log.warning("the REST process did not end in time", within_s=self._stop_s)
+                child.kill()
+                child.wait()
+        if self._watcher is not None:
+            self._watcher.join()
+        if child is not None and child.stdout is not None:
+            child.stdout.close()
+        self._listening.close()
+
+    def _watch(self, child: subprocess.Popen[bytes]) -> None:
+        """Start the child again whenever it ends by itself."""
+        failures = 0
+        while True:
+            status = child.wait()
+            if self._stopping.is_set():
+                return
+            pause_s = _AGAIN_AFTER_S[min(failures, len(_AGAIN_AFTER_S) - 1)]
+            self._log.error("the REST process ended", status=status, again_after_s=pause_s)
+            if self._stopping.wait(pause_s):
+                return
+            _close(child)
+            again = self._spawn()
+            if again is None:
+                return
+            child, failures = again, 0 if _is_serving(again) else failures + 1
+
+    def _spawn(self) -> subprocess.Popen[bytes] | None:
+        """Return a child that knows what to do; None when this is stopping."""
+        with self._spawning:
+            if self._stopping.is_set():
+                return None
+            child = subprocess.Popen(
+                [sys.executable, "-m", "vectorbucket_server.translate"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=(self._listening.fileno(),),
+                bufsize=0,
+                process_group=0,  # what is typed at a terminal is the server's
+            )
+            self._child = child
+            if child.stdin is not None:
+                # It ended at once, which whoever waits for it finds.
+                with suppress(BrokenPipeError):
+                    child.stdin.write(self._order)
+            return child
+
+
+def _is_serving(child: subprocess.Popen[bytes]) -> bool:
+    """Return whether a child serves, once it does or has ended; one that does neither is killed."""
+    if child.stdout is None:
+        return False
+    said = select.poll()
+    said.register(child.stdout, select.POLLIN | select.POLLHUP)
+    if said.poll(_START_S * 1000) and child.stdout.read(len(READY_LINE)) == READY_LINE:
+        return True
+    child.kill()
+    return False
+
+
+def _close(child: subprocess.Popen[bytes]) -> None:
+    """Close the pipes to a child that has ended."""
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            pipe.close()

@@ -1,0 +1,46 @@
+"""Show what the service tells of a vector bucket.
+
+Rules of this file: a sample of the SDK, as the cloud's are: it stands alone, takes credentials from
+the environment and all else from its arguments, and does not know where it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import alibabacloud_oss_v2 as oss
+import alibabacloud_oss_v2.vectors as oss_vectors
+
+parser = argparse.ArgumentParser(description="get vector bucket")
+parser.add_argument("--region", required=True, help="region of the bucket, as cn-hangzhou")
+parser.add_argument("--bucket", required=True, help="name of the bucket")
+parser.add_argument("--endpoint", help="where the service is, if not at the region's own")
+parser.add_argument("--account_id", required=True, help="account that owns the bucket")
+
+
+def main() -> None:
+    """Run the sample."""
+    args = parser.parse_args()
+    cfg = oss.config.load_default()
+    cfg.credentials_provider = oss.credentials.EnvironmentVariableCredentialsProvider()
+    cfg.region = args.region
+    cfg.account_id = args.account_id
+    if args.endpoint is not None:
+        cfg.endpoint = args.endpoint
+    client = oss_vectors.Client(cfg)
+
+    result = client.get_vector_bucket(
+        oss_vectors.models.GetVectorBucketRequest(
+            bucket=args.bucket,
+        )
+    )
+    print(f"status code: {result.status_code}, request id: {result.request_id}")  # noqa: T201
+    print(f"name: {result.bucket_info.name}")  # noqa: T201
+    print(f"location: {result.bucket_info.location}")  # noqa: T201
+    print(f"creation date: {result.bucket_info.creation_date}")  # noqa: T201
+    print(f"extranet endpoint: {result.bucket_info.extranet_endpoint}")  # noqa: T201
+    print(f"intranet endpoint: {result.bucket_info.intranet_endpoint}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

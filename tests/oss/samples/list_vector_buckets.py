@@ -1,0 +1,38 @@
+"""List the vector buckets of an account, page by page.
+
+Rules of this file: a sample of the SDK, as the cloud's are: it stands alone, takes credentials from
+the environment and all else from its arguments, and does not know where it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import alibabacloud_oss_v2 as oss
+import alibabacloud_oss_v2.vectors as oss_vectors
+
+parser = argparse.ArgumentParser(description="list vector buckets")
+parser.add_argument("--region", required=True, help="region of the bucket, as cn-hangzhou")
+parser.add_argument("--endpoint", help="where the service is, if not at the region's own")
+parser.add_argument("--account_id", required=True, help="account that owns the buckets")
+
+
+def main() -> None:
+    """Run the sample."""
+    args = parser.parse_args()
+    cfg = oss.config.load_default()
+    cfg.credentials_provider = oss.credentials.EnvironmentVariableCredentialsProvider()
+    cfg.region = args.region
+    cfg.account_id = args.account_id
+    if args.endpoint is not None:
+        cfg.endpoint = args.endpoint
+    client = oss_vectors.Client(cfg)
+
+    paginator = client.list_vector_buckets_paginator()
+    for page in paginator.iter_page(oss_vectors.models.ListVectorBucketsRequest()):
+        for bucket in page.buckets:
+            print(f"bucket: {bucket.name}, {bucket.location}, {bucket.creation_date}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

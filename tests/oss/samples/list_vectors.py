@@ -1,0 +1,46 @@
+"""List the vectors of an index, page by page.
+
+Rules of this file: a sample of the SDK, as the cloud's are: it stands alone, takes credentials from
+the environment and all else from its arguments, and does not know where it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import alibabacloud_oss_v2 as oss
+import alibabacloud_oss_v2.vectors as oss_vectors
+
+parser = argparse.ArgumentParser(description="list vectors")
+parser.add_argument("--region", required=True, help="region of the bucket, as cn-hangzhou")
+parser.add_argument("--bucket", required=True, help="name of the bucket")
+parser.add_argument("--endpoint", help="where the service is, if not at the region's own")
+parser.add_argument("--index_name", required=True, help="name of the index")
+parser.add_argument("--account_id", required=True, help="account that owns the bucket")
+
+
+def main() -> None:
+    """Run the sample."""
+    args = parser.parse_args()
+    cfg = oss.config.load_default()
+    cfg.credentials_provider = oss.credentials.EnvironmentVariableCredentialsProvider()
+    cfg.region = args.region
+    cfg.account_id = args.account_id
+    if args.endpoint is not None:
+        cfg.endpoint = args.endpoint
+    client = oss_vectors.Client(cfg)
+
+    paginator = client.list_vectors_paginator(limit=2)
+    request = oss_vectors.models.ListVectorsRequest(
+        bucket=args.bucket,
+        index_name=args.index_name,
+        return_data=True,
+        return_metadata=True,
+    )
+    for number, page in enumerate(paginator.iter_page(request), start=1):
+        for vector in page.vectors:
+            print(f"page {number}: {vector['key']}, {vector['metadata']['title']}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Somebody who answers requests with what was asked, in the translator's place.
+
+Rules of this file: it is for tests of how HTTP is spoken, whatever is said; refusals are worded as
+the dialect's envelope, as far as these tests look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from raw_http import Serving, serving
+from vectorbucket.errors import VectorBucketError
+from vectorbucket_server.rest.app import make_app
+from vectorbucket_server.rest.options import RestOptions
+from vectorbucket_server.rest.oss.messages import HttpRequest, HttpResponse
+
+PATIENT = RestOptions(body_bytes_max=2_000_000, in_flight_bytes_max=4_000_000, connections_max=8)
+"""Bounds that are reached, and patience that is not."""
+
+HASTY = RestOptions(
+    body_bytes_max=2_000_000,
+    idle_timeout_s=0.5,
+    body_timeout_s=1.5,
+    linger_s=0.5,
+    drain_grace_s=0.5,
+    connections_max=8,
+)
+"""Little patience."""
+
+LARGE_BYTES = 16_000_000
+"""The size of a large answer: more than the system keeps for a client who does not read."""
+
+JSON = ("content-type", "application/json")
+
+
+class Echo:
+    """Answers with what was asked; some targets say to do something else."""
+
+    def __init__(self) -> None:
+        self.targets: list[str] = []
+        """What was asked for."""
+        self.waiting = threading.Semaphore(0)
+        """Released once for every request that waits for ``go_on``."""
+        self.cancelled = 0
+        """Requests that were broken off while they waited."""
+        self._gates: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def go_on(self) -> None:
+        """Let every request that waits be answered."""
+        for loop, gate in self._gates:
+            loop.call_soon_threadsafe(gate.set)
+
+    async def translate(self, request: HttpRequest) -> HttpResponse:
+        """Return what was asked."""
+        self.targets.append(request.target)
+        match request.target:
+            case "/wait":
+                await self._wait()
+            case "/nothing":
+                return HttpResponse(204, (), b"")
+            case "/large":
+                return HttpResponse(200, (JSON,), b"1" * LARGE_BYTES)
+            case "/broken":
+                raise ZeroDivisionError("nobody foresaw this")
+        asked = {
+            "method": request.method,
+            "target": request.target,
+            "headers": request.headers,
+            "body": request.body[:100].decode("latin-1"),
+            "size": len(request.body),
+            "sum": sum(request.body),
+        }
+        return HttpResponse(200, (JSON,), json.dumps(asked).encode())
+
+    def refused(self, error: VectorBucketError, host: str = "") -> HttpResponse:
+        """Return an error in the envelope."""
+        said = {"Code": error.code, "Message": error.message, "HostId": host}
+        again = () if error.retry_after_s is None else (("retry-after", "1"),)
+        return HttpResponse(error.http_status, (JSON, *again), json.dumps({"Error": said}).encode())
+
+    async def _wait(self) -> None:
+        gate = asyncio.Event()
+        self._gates.append((asyncio.get_running_loop(), gate))
+        self.waiting.release()
+        try:
+            await gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+
+@contextmanager
+def echoing(echo: Echo, options: RestOptions) -> Iterator[Serving]:
+    """Serve an echo while the block runs."""
+    with serving(make_app(echo, options), options) as served:
+        yield served
