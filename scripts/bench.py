@@ -37,6 +37,7 @@ from bench_peer_base import PeerUnavailable
 from bench_puts import put, put_stream, put_stream_metadata
 from bench_queries import engine, query, query_batch
 from bench_report import Result, json_line, machine_facts, table_of
+from bench_rest import rest_put, rest_query
 from bench_session import Session, Settings
 from bench_subject import Subject
 
@@ -47,6 +48,8 @@ WORKLOADS: Mapping[str, Callable[[Session], Result]] = {
     "put": put,
     "query": query,
     "query_batch": query_batch,
+    "rest_query": rest_query,
+    "rest_put": rest_put,
     "memory": memory,
     "open": open_again,
     "engine": engine,

@@ -28,7 +28,7 @@ SOURCES = {
 }
 """The environment of a program that imports the checkout's modules."""
 
-_READY = re.compile(r"ready grpc=(\S+)")
+_READY = re.compile(r"ready grpc=(\S+)(?: rest=(\S+))?")
 _START_WITHIN_S = 60.0
 _STOP_WITHIN_S = 60.0
 _QUIET_FOR_S = 2.0
@@ -58,10 +58,10 @@ class ServerProcess:
                 text=True,
                 env=SOURCES,
             )
-        self.target = self._wait_until_ready(log)
-        """HOST:PORT."""
+        self.target, self.rest_target = self._wait_until_ready(log)
+        """HOST:PORT of gRPC and of REST; the latter is empty where there is none."""
 
-    def _wait_until_ready(self, log: Path) -> str:
+    def _wait_until_ready(self, log: Path) -> tuple[str, str]:
         """Return where the server listens."""
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
         impatience = threading.Timer(_START_WITHIN_S, self._process.kill)
@@ -69,7 +69,7 @@ class ServerProcess:
         try:
             for line in self._process.stdout:
                 if found := _READY.search(line):
-                    return found[1]
+                    return found[1], found[2] or ""
         finally:
             impatience.cancel()
         self._close()

@@ -136,9 +136,13 @@ class Session:
             yield Path(made) / "data"
 
     @contextmanager
-    def server(self) -> Iterator[ServerProcess]:
-        """Yield a server of its own with default settings, empty but for a bucket and an index."""
-        with self.folder() as data_dir, start_server(data_dir) as server:
+    def server(self, *arguments: str) -> Iterator[ServerProcess]:
+        """Yield a server of its own, empty but for a bucket and an index.
+
+        Args:
+            arguments: What it is told beside its default settings.
+        """
+        with self.folder() as data_dir, start_server(data_dir, *arguments) as server:
             make_index(server.target, self.dataset.dimension)
             yield server
 

@@ -175,9 +175,26 @@ class Dialect:
         """Put vectors."""
         self.done("POST", "putVectors", {"indexName": index_name, "vectors": vectors})
 
+    def empty(self) -> None:
+        """Delete everything, and forget what was counted."""
+        self.offloaded.clear()
+        while True:
+            listed = self.done("GET", "max-keys=1000", host=SERVICE_HOST).body
+            listed = listed["ListAllMyBucketsResult"]
+            for bucket in listed["Buckets"]:
+                name = bucket["Name"].rpartition(":")[2]
+                host = f"{name}-{ACCOUNT_ID}.{SERVICE_HOST}"
+                indexes = self.done("POST", "listVectorIndexes", host=host).body["indexes"]
+                for index in indexes:
+                    named = {"indexName": index["indexName"]}
+                    self.done("POST", "deleteVectorIndex", named, host=host)
+                self.done("DELETE", host=host)
+            if not listed.get("IsTruncated"):
+                return
+
 
 def vector(
-    key: str, numbers: Iterable[float] = (1.0, 2.0, 3.0), **metadata: object
+    key: str, numbers: Iterable[Any] = (1.0, 2.0, 3.0), /, **metadata: Any
 ) -> dict[str, object]:
     """Return a vector as it is put."""
     said: dict[str, object] = {"key": key, "data": {"float32": list(numbers)}}
@@ -242,4 +259,4 @@ def dialect_before(
         try:
             yield Dialect(runner, translator, offloaded)
         finally:
-            runner.run(channel.close())
+            runner.run(channel.close(None))

@@ -42,6 +42,8 @@ class LiveProcess:
     """A command of ours that runs, and what it says."""
 
     def __init__(self, folder: Path, *arguments: str, environment: Mapping[str, str]) -> None:
+        self.folder = folder
+        """Of everything that it writes."""
         self._log = folder / f"{arguments[0]}.log"
         path = os.pathsep.join(str(ROOT / root) for root in ("client", "server"))
         ours = {k: v for k, v in os.environ.items() if not k.startswith("VECTORBUCKET_")}

@@ -138,6 +138,21 @@ def check(result: Any, status_code: int = 200) -> None:
         assert not {"Content-Type", "Transfer-Encoding"} & set(result.headers)
 
 
+def put_logging(client: Any, bucket: str, target: str, prefix: str = "", role: str = "") -> Any:
+    """Switch on the log of a bucket."""
+    enabled = oss_sdk.LoggingEnabled(target, prefix, role)
+    request = models.PutBucketLoggingRequest(bucket, models.BucketLoggingStatus(enabled))
+    return client.put_bucket_logging(request)
+
+
+def logging_of(client: Any, bucket: str) -> tuple[str | None, str | None, str | None]:
+    """Return target, prefix and role of a bucket's log; None for each where it has none."""
+    found = client.get_bucket_logging(models.GetBucketLoggingRequest(bucket=bucket))
+    check(found)
+    enabled = found.bucket_logging_status.logging_enabled
+    return enabled.target_bucket, enabled.target_prefix, enabled.logging_role
+
+
 def calls_on_bucket(client: Any, bucket: str) -> dict[str, Callable[[], Any]]:
     """Return a call of each operation on a bucket that exists, and what is in it, by method."""
     logging = models.BucketLoggingStatus(logging_enabled=oss_sdk.LoggingEnabled("target"))

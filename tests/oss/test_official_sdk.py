@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
+import time
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import alibabacloud_oss_v2 as oss_sdk
 import numpy as np
 import pytest
 
 from oss.live_rest import ACCOUNT_ID, LiveProcess, serving
-from oss.sdk import check, get, models, put, put_index, query, refused, sdk_client, vector
+from oss.sdk import (
+    check,
+    get,
+    logging_of,
+    models,
+    put,
+    put_index,
+    put_logging,
+    query,
+    refused,
+    sdk_client,
+    vector,
+)
+from rooms import eventually
 
 _numbers = itertools.count(1)
 
@@ -107,11 +121,9 @@ def test_buckets_are_listed_in_pages_while_they_are_deleted(client: Any) -> None
 
 def test_listing_of_buckets_starts_after_its_marker(client: Any, bucket: str) -> None:
     everything = client.list_vector_buckets(models.ListVectorBucketsRequest())
-    check(everything)
     assert not everything.is_truncated
     (found,) = [one for one in everything.buckets if one.name.endswith(f":{bucket}")]
     assert found.name == f"acs:ossvector:cn-hangzhou:{ACCOUNT_ID}:{bucket}"
-    assert found.extranet_endpoint == "cn-hangzhou.oss-vectors.aliyuncs.com"
     after = models.ListVectorBucketsRequest(prefix=bucket, marker=bucket)
     assert client.list_vector_buckets(after).buckets == []
 
@@ -135,31 +147,33 @@ def test_policy_comes_back_byte_for_byte(client: Any, bucket: str) -> None:
     refused(lambda: client.get_bucket_policy(again), 404, "NoSuchBucketPolicy")
 
 
-def test_logging_is_put_read_and_deleted(client: Any, bucket: str) -> None:
-    enabled = oss_sdk.LoggingEnabled(
-        target_bucket="log-target", target_prefix="logs/a-", logging_role="writer"
-    )
-    wanted = models.PutBucketLoggingRequest(
-        bucket=bucket, bucket_logging_status=models.BucketLoggingStatus(logging_enabled=enabled)
-    )
-    check(client.put_bucket_logging(wanted))
+def test_logging_is_put_read_and_deleted_and_empty_where_there_is_none(
+    client: Any, bucket: str
+) -> None:
+    assert logging_of(client, bucket) == (None, None, None)
+    check(put_logging(client, bucket, "log-target", "logs/a-", "writer"))
     assert logging_of(client, bucket) == ("log-target", "logs/a-", "writer")
-    gone = models.DeleteBucketLoggingRequest(bucket=bucket)
-    check(client.delete_bucket_logging(gone), 204)
-    check(client.delete_bucket_logging(gone), 204)
+    for _ in range(2):
+        gone = models.DeleteBucketLoggingRequest(bucket=bucket)
+        check(client.delete_bucket_logging(gone), 204)
+        assert logging_of(client, bucket) == (None, None, None)
 
 
-def test_logging_of_a_bucket_that_has_none_is_empty(client: Any, bucket: str) -> None:
-    assert logging_of(client, bucket) == (None, None, None)
-    client.delete_bucket_logging(models.DeleteBucketLoggingRequest(bucket=bucket))
-    assert logging_of(client, bucket) == (None, None, None)
+def test_requests_on_a_logged_bucket_are_written_down(
+    client: Any, server: LiveProcess, bucket: str
+) -> None:
+    put_logging(client, bucket, "audit", "sdk/")
+    asked = client.list_vector_indexes(models.ListVectorIndexesRequest(bucket=bucket))
 
+    def told() -> list[dict[str, Any]]:
+        files = (server.folder / "logs" / "audit").rglob(f"*{bucket}*")
+        lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+        return [line for line in lines if line["request_id"] == asked.request_id]
 
-def logging_of(client: Any, bucket: str) -> tuple[str | None, str | None, str | None]:
-    found = client.get_bucket_logging(models.GetBucketLoggingRequest(bucket=bucket))
-    check(found)
-    enabled = found.bucket_logging_status.logging_enabled
-    return enabled.target_bucket, enabled.target_prefix, enabled.logging_role
+    eventually(told, "the request is in the bucket's log")
+    (line,) = told()
+    assert (line["principal"], line["method"]) == ("owner", "ListVectorIndexes")
+    assert (line["bucket"], line["code"]) == (bucket, "OK")
 
 
 # --- Indexes --------------------------------------------------------------------------------------
@@ -182,8 +196,8 @@ def test_index_is_made_described_and_deleted(client: Any, bucket: str) -> None:
         "status": "enable",
     }
     check(client.delete_vector_index(models.DeleteVectorIndexRequest(**asked)), 204)
-    again = models.DeleteVectorIndexRequest(**asked)
-    refused(lambda: client.delete_vector_index(again), 404, "NoSuchVectorIndex")
+    again = models.GetVectorIndexRequest(**asked)
+    refused(lambda: client.get_vector_index(again), 404, "NoSuchVectorIndex")
 
 
 def test_eleven_indexes_are_three_pages_of_five_also_while_deleted(
@@ -316,14 +330,16 @@ def test_segments_hold_each_vector_once(client: Any, index: dict[str, str]) -> N
 
 
 def test_query_tells_the_nearest_first_with_true_distances(
-    client: Any, films: dict[str, str]
+    client: Any, index: dict[str, str]
 ) -> None:
+    assert query(client, index) == []
+    put(client, index, *(vector(key, *film) for key, film in FILMS.items()))
     asked = {"top_k": 3, "return_distance": True, "return_metadata": True}
-    assert query(client, films, **asked) == [
+    assert query(client, index, **asked) == [
         {"key": key, "distance": distance, "metadata": FILMS[key][1]}
         for key, distance in [("alien", 0.0), ("brazil", 5.0), ("casino", 10.0)]
     ]
-    assert query(client, films, top_k=1) == [{"key": "alien"}]
+    assert query(client, index, top_k=1) == [{"key": "alien"}]
 
 
 def test_cosine_distance_is_one_minus_the_cosine(client: Any, bucket: str) -> None:
@@ -336,8 +352,17 @@ def test_cosine_distance_is_one_minus_the_cosine(client: Any, bucket: str) -> No
     assert [hit["distance"] for hit in hits] == pytest.approx([0.0, 1.0, 2.0], abs=1e-6)
 
 
-def test_query_of_an_empty_index_finds_nothing(client: Any, index: dict[str, str]) -> None:
-    assert query(client, index) == []
+def test_body_that_comes_after_its_headers_is_not_waited_for(
+    client: Any, films: dict[str, str]
+) -> None:
+    # Through a proxy the SDK sends a body only when its headers are acknowledged, which a kernel
+    # puts off for 40 ms, unless it is told not to. It is quick while a connection is new.
+    took_s = []
+    for _ in range(40):
+        began = time.perf_counter()
+        query(client, films, top_k=1)
+        took_s.append(time.perf_counter() - began)
+    assert min(took_s[20:]) < 0.035
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def test_every_workload_is_there() -> None:
     assert set(bench.WORKLOADS) == {
         *("put", "put_stream", "put_stream_metadata", "put_during_query"),
         *("query", "query_batch", "query_filtered", "engine", "churn", "open", "memory"),
+        *("rest_query", "rest_put"),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import string
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +89,7 @@ def add_to_file(path: Path, made: NewCredential) -> None:
     """Append a credential to a file, which is made if it is missing; readable by its owner only.
 
     The file is replaced as a whole, so that a server that reads it meanwhile sees the old one or
-    the new one.
+    the new one. One that exists keeps its owner and its rights.
 
     Raises:
         BadCredentials: The file is none of credentials, or has one of this name already.
@@ -105,10 +106,15 @@ def add_to_file(path: Path, made: NewCredential) -> None:
         parse_credentials(text)
     except BadCredentials as error:
         raise BadCredentials(f"{path} with the new credential: {error}") from error
+    path = path.resolve()  # not the link to it
+    kept = path.stat() if path.exists() else None
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if kept is not None:
+                os.fchown(descriptor, kept.st_uid, kept.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(kept.st_mode))
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -40,6 +40,8 @@ _TERMINATOR = "aliyun_v4_request"
 _BODY_HASH = "UNSIGNED-PAYLOAD"
 _DATE = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _DAY_CHARACTERS = 8
+_SCOPE_PARTS = len(("key", "day", "region", "product", "terminator"))
+_ADDITIONAL_MAX = 100
 _EXPIRES = re.compile(r"\d{1,6}", re.ASCII)
 _BLANKS = " \t"
 """What HTTP allows around a value, and nothing more."""
@@ -222,8 +224,8 @@ def _claim_of(
         security_token: Empty if there is none.
         expires: Seconds, of a presigned request.
     """
-    parts = scoped.split("/")
-    if len(parts) != len(("key", "day", "region", "product", "terminator")):
+    parts = scoped.split("/", _SCOPE_PARTS)
+    if len(parts) != _SCOPE_PARTS:
         raise AccessDenied("the credential of the signature has not the form AK/DAY/REGION/…")
     access_key_id, day, region, product, terminator = parts
     if (product, terminator) != (_PRODUCT, _TERMINATOR):
@@ -232,6 +234,8 @@ def _claim_of(
         raise AccessDenied(
             "x-oss-date has not the form YYYYMMDDTHHMMSSZ, or is of another day than the scope"
         )
+    if additional.count(";") >= _ADDITIONAL_MAX:
+        raise AccessDenied(f"the signature names over {_ADDITIONAL_MAX} additional headers")
     names = (
         sorted(name.strip(_BLANKS).lower() for name in additional.split(";")) if additional else []
     )

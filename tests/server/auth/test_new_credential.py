@@ -128,9 +128,24 @@ def test_directory_that_is_missing_is_said(tmp_path: Path) -> None:
         add_to_file(tmp_path / "none" / "credentials.toml", new_credential("ann", "1"))
 
 
-def test_nothing_is_left_beside_a_file_that_could_not_be_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "credentials.toml"
-    path.mkdir()
-    with pytest.raises(OSError, match="directory"):
-        add_to_file(path, new_credential("ann", "1"))
-    assert list(tmp_path.iterdir()) == [path]
+def test_nothing_is_left_beside_a_file_that_could_not_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: Path, _target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        add_to_file(tmp_path / "credentials.toml", new_credential("ann", "1"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_keeps_its_rights_and_the_link_to_it(tmp_path: Path) -> None:
+    path, link = tmp_path / "keys.toml", tmp_path / "link.toml"
+    add_to_file(path, new_credential("ann", "1"))
+    path.chmod(0o640)
+    link.symlink_to(path)
+    add_to_file(link, new_credential("bob", "1"))
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert parse_credentials(path.read_text()).by_name("bob") is not None

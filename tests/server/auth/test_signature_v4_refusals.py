@@ -267,6 +267,12 @@ def test_additional_header_that_got_lost_does_not_match(sign: Any, wanted: Any) 
     assert isinstance(error, SignatureDoesNotMatch)
 
 
+def test_more_additional_headers_than_anybody_signs_are_denied() -> None:
+    names = ";".join(f"h{number}" for number in range(101))
+    header = f"OSS4-HMAC-SHA256 Credential={SCOPE},AdditionalHeaders={names},Signature={SIGNATURE}"
+    assert isinstance(refusal(by_header(header)), AccessDenied)
+
+
 def test_header_that_holds_the_end_of_a_line_does_not_match(sign: Any, wanted: Any) -> None:
     one = wanted(headers=(("x-oss-meta-a", "1"), ("x-oss-meta-b", "2")))
     request = sign(one)
@@ -380,7 +386,7 @@ def test_whatever_comes_gets_one_of_four_errors_and_shows_no_secret(request: Sig
     ids=range(6),
 )
 def test_huge_request_is_refused_quickly(request_: SignedRequest) -> None:
-    begun_s = time.perf_counter()
+    begun_s = time.thread_time()
     refusal(request_)
     refusal(dataclasses.replace(by_query(), query=(*by_query().query, *request_.query[:20_000])))
-    assert time.perf_counter() - begun_s < 5
+    assert time.thread_time() - begun_s < 5

@@ -106,6 +106,6 @@ def test_statements_are_equal_when_they_say_the_same() -> None:
 )
 def test_no_pattern_makes_a_decision_slow(pattern: str) -> None:
     one = statement(resources=(pattern,))
-    begun_s = time.perf_counter()
+    begun_s = time.thread_time()
     one.matches("oss:GetVectors", ["a" * 1024])
-    assert time.perf_counter() - begun_s < 2
+    assert time.thread_time() - begun_s < 2

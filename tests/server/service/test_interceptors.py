@@ -169,7 +169,9 @@ def test_stream_that_is_cancelled_while_idle_is_no_failure(
     stream.cancel()
     eventually(lambda: bool(lines_of(log_lines(), "PutVectors")))
     (line,) = lines_of(log_lines(), "PutVectors")
-    assert (line["level"], line["code"]) == ("info", "CANCELLED")
+    # gRPC may say that no message follows a moment before it says that the call was cancelled.
+    assert line["level"] == "info"
+    assert line["code"] in {"CANCELLED", "OK"}
     assert line["vector_count"] == 1
 
 

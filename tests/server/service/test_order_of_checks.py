@@ -5,14 +5,14 @@ Authentication, rights, the bucket's existence, the body's JSON, the index's exi
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from conftest import StartServer
 from policy_cases import hash_of
 from rpc import BUCKET, INDEX, Entry, Refusal, Stubs, bearer, refused, saying, stubs_of, vector_of
 from rpc_calls import CALLS, KEY, POLICY, sight_of
@@ -24,7 +24,10 @@ from vectorbucket.errors import (
     VectorIndexParameterInvalid,
 )
 from vectorbucket.v1 import bucket_service_pb2, index_service_pb2, vector_service_pb2
+from vectorbucket_server.app import running_server
 from vectorbucket_server.auth.entries import ACCOUNT_ID, FAULT, PRINCIPAL, REQUEST_ID, encode_fault
+from vectorbucket_server.observability.logs import make_logger
+from vectorbucket_server.settings import Settings
 
 ACCOUNT = "1234567890"
 CREDENTIALS = f"""
@@ -69,20 +72,26 @@ def fault_of(error: VectorBucketError) -> Entry:
     return (FAULT, encode_fault(error))
 
 
-@pytest.fixture
-def guarded(start_server: StartServer, tmp_path: Path) -> Iterator[Stubs]:
-    """Stubs of a server with credentials, which has a bucket with everything in it."""
-    (tmp_path / "credentials.toml").write_text(CREDENTIALS)
-    server = start_server(credentials=tmp_path / "credentials.toml")
-    with stubs_of(server.address) as stubs:
-        owner = saying(stubs, OWNER)
-        owner.make_index()
-        owner.put(vector_of(KEY))
-        owner.buckets.PutBucketPolicy(
-            bucket_service_pb2.PutBucketPolicyRequest(bucket=BUCKET, policy=POLICY)
-        )
-        CALLS["PutBucketLogging"](owner, BUCKET, "")
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stubs]:
+    """Stubs of one server with credentials, for calls that are refused and so change nothing."""
+    path = tmp_path_factory.mktemp("order") / "credentials.toml"
+    path.write_text(CREDENTIALS)
+    settings = Settings(engine="memory", grpc_address="127.0.0.1:0", credentials=path)
+    log = make_logger("json", "error", io.StringIO())
+    with running_server(settings, log=log) as server, stubs_of(server.address) as stubs:
+        furnish(saying(stubs, OWNER), BUCKET)
         yield stubs
+
+
+def furnish(owner: Stubs, bucket: str) -> None:
+    """Make a bucket with everything in it that a call could change."""
+    owner.make_index(bucket)
+    owner.put(vector_of(KEY), bucket=bucket)
+    owner.buckets.PutBucketPolicy(
+        bucket_service_pb2.PutBucketPolicyRequest(bucket=bucket, policy=POLICY)
+    )
+    CALLS["PutBucketLogging"](owner, bucket, "")
 
 
 def refusal_to(
@@ -105,10 +114,22 @@ def test_kinds_of_rpcs_are_all_rpcs_of_the_contract() -> None:
 @every_rpc
 def test_good_call_of_the_owner_is_served(guarded: Stubs, rpc: str) -> None:
     owner = saying(guarded, OWNER)
+    bucket = f"for-{rpc.lower()}"
+    if rpc not in MAKE_BUCKET:
+        furnish(owner, bucket)
     if rpc == "DeleteVectorBucket":
-        CALLS["DeleteVectorIndex"](owner, BUCKET, INDEX)
-    bucket = "another" if rpc in MAKE_BUCKET else BUCKET
+        CALLS["DeleteVectorIndex"](owner, bucket, INDEX)
     CALLS[rpc](owner, bucket, "another" if rpc in MAKE_INDEX else INDEX)
+    if rpc != "DeleteVectorBucket":
+        clear(owner, bucket)
+
+
+def clear(owner: Stubs, bucket: str) -> None:
+    """Delete a bucket with its indexes: there may be ten buckets at once."""
+    for index_name in (INDEX, "another"):
+        with contextlib.suppress(grpc.RpcError):
+            CALLS["DeleteVectorIndex"](owner, bucket, index_name)
+    CALLS["DeleteVectorBucket"](owner, bucket, "")
 
 
 @every_rpc

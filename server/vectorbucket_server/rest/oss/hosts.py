@@ -24,8 +24,8 @@ from vectorbucket_server.rest.oss.messages import HttpRequest
 HOST_CHARACTERS_MAX = 255
 """The longest host with its port that is looked at. Source: a name of DNS has at most 253 bytes."""
 
-_BUCKET_LABEL = re.compile(r"([a-z0-9][a-z0-9-]*)-([0-9]+)", re.ASCII)
-"""The last hyphen before nothing but digits parts bucket and account."""
+_BUCKET_LABEL = re.compile(r"([a-z0-9][a-z0-9-]*)-([0-9]{1,32})", re.ASCII)
+"""The last hyphen before nothing but digits parts bucket and account; no account id is longer."""
 
 _ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)([^#]*)", re.DOTALL)
 _HOST = re.compile(r"([a-z0-9._-]*|\[[0-9a-f:.]*\])(:[0-9]*)?", re.ASCII)

@@ -178,7 +178,7 @@ def route_of(method: str, names: Iterable[str], *, bucket: bool) -> Route:
             raise _method_not_allowed(method, flag)
         raise VectorIndexParameterInvalid(f"{UNSUPPORTED[flag]} is not supported by this server")
     route = _route(method, flag, bucket=bucket)
-    rest = [name for name in said if name != flag]
+    rest = [name for name in said if not flag or name != flag]
     known = route.parameters if isinstance(route, Route) else buckets.LIST_PARAMETERS
     for position, name in enumerate(rest):
         if name not in known:
