@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -69,14 +69,18 @@ class Callers:
             calls: What they call.
             count: How many.
             warm_up: How often each calls before it is ready.
+
+        Raises:
+            RuntimeError: One of them does not get ready; it has told why on standard error.
         """
         self._children = [_start(calls) for _ in range(count)]
         sizes = json.dumps({"sizes": [len(one) for one in calls.requests], "warm_up": warm_up})
         for child in self._children:
-            _say(child, sizes.encode() + b"\n", *calls.requests)
-        for child in self._children:
-            if (heard := _hear(child)) != b"ready\n":
-                raise RuntimeError(f"a caller says {heard!r}")
+            with suppress(BrokenPipeError):  # it has ended, as will be heard
+                _say(child, sizes.encode() + b"\n", *calls.requests)
+        if [_hear(child) for child in self._children] != [b"ready\n"] * count:
+            self.stop()
+            raise RuntimeError(f"the callers of {calls.target} do not get ready")
 
     def ask(
         self, seconds: float, first: int, count: int | None, keys_of: Callable[[bytes], list[str]]
@@ -150,29 +154,30 @@ def rest_query(session: Session) -> Result:
             make_index(server.target, session.dataset.dimension)
             with Client(server.target) as client:
                 session.put_and_index(client, "rest_query: loading the server")
-            _measure(session, server, None, "", cases, ratios)
+            _measure(session, server, cases, ratios)
         owner = new_credential("bench", ACCOUNT_ID, owner=True)
         credentials = data_dir.parent / "credentials.toml"
         credentials.write_text(owner.toml, encoding="utf-8")
         with start_server(data_dir, *REST, "--credentials", str(credentials)) as server:
             keys = Keys(owner.access_key_id, owner.access_key_secret)
-            _measure(session, server, keys, owner.api_key, cases, ratios)
+            _measure(session, server, cases, ratios, keys=keys, api_key=owner.api_key)
     return Result("rest_query", cases, ratios)
 
 
 def _measure(
     session: Session,
     server: ServerProcess,
-    keys: Keys | None,
-    api_key: str,
     cases: list[Case],
     ratios: list[Ratio],
+    *,
+    keys: Keys | None = None,
+    api_key: str = "",
 ) -> None:
     """Query a server both ways, in turns, and add what was found."""
     dataset, wanted = session.dataset, session.wanted()
     http = Calls("http", server.rest_target, "", query_requests(dataset.queries, keys))
     grpc = Calls("grpc", server.target, QUERY_METHOD, query_messages(dataset.queries), api_key)
-    wait_until_quiet(server.pid)
+    wait_until_quiet(server.pid, children=1)
     for callers in CALLERS:
         name = f"{'signed' if keys else 'unsigned'}, {case_name(dataset, None, callers)}"
         with ExitStack() as stack, session.working(f"rest_query: {name}"):

@@ -6,9 +6,9 @@ them:
     bench_rest_caller.py {http|grpc} HOST:PORT METHOD [API_KEY]
 
 where METHOD is the path of an RPC (unused by http). It reads a line of JSON with the sizes of the
-requests, then the requests; sends a few, answers ``ready``; then for every line of JSON (``seconds``
-or ``count``, and where to begin) it calls, and answers with a line of JSON: how long it took, how
-long each call, and what came first for each request, in base64.
+requests, then the requests; sends a few, answers ``ready``; then for every line of JSON (for how
+many seconds or how often, and where to begin) it calls, and answers with a line of JSON: how long
+it took, how long each call, and the last answer to each request, in base64.
 
 Rules of this file: it neither makes requests nor reads answers, so that its own part in what it
 measures is as small as Python allows: whole requests to a plain socket, bytes to a gRPC channel.
@@ -56,6 +56,10 @@ class HttpCaller:
             raise RuntimeError(f"the server answers {answer[:1000].decode('latin-1')}")
         return body
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
     def _more(self) -> bytes:
         part = self._socket.recv(_READ_BYTES)
         if not part:
@@ -70,9 +74,9 @@ def grpc_caller(target: str, method: str, api_key: str) -> Callable[[bytes], byt
 
     options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
     channel = grpc.insecure_channel(target, options=options)
-    called = channel.unary_unary(method)
-    metadata = [("authorization", f"Bearer {api_key}")] if api_key else []
-    return lambda request: called(request, metadata=metadata)  # type: ignore[no-any-return]
+    called = channel.unary_unary(method, bytes, bytes)
+    metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
+    return lambda request: called(request, metadata=metadata)
 
 
 def run(

@@ -138,27 +138,31 @@ def anonymous_bytes(pid: int) -> int:
     return int(found[1]) * 1024
 
 
-def wait_until_quiet(pid: int) -> None:
+def wait_until_quiet(pid: int, *, children: int = 0) -> None:
     """Return when a process has nothing more to do.
 
-    That is: it and its children used less than 5 % of a core for 2 s, and no child is left. A child
+    That is: it and its children used less than 5 % of a core for 2 s, and no child is left that
     writes a checkpoint while the process itself only waits.
+
+    Args:
+        pid: Of the process.
+        children: How many of its children stay: one, of a server with REST.
     """
     while True:
         before = _cpu_s(pid)
         time.sleep(_QUIET_FOR_S)
-        if not _has_children(pid) and _cpu_s(pid) - before < _QUIET_SHARE * _QUIET_FOR_S:
+        if _children(pid) <= children and _cpu_s(pid) - before < _QUIET_SHARE * _QUIET_FOR_S:
             return
 
 
-def _has_children(pid: int) -> bool:
-    """Return whether a process has children that it has not yet waited for."""
+def _children(pid: int) -> int:
+    """Return how many children a process has that it has not yet waited for."""
+    count = 0
     for listed in Path(f"/proc/{pid}/task").glob("*/children"):
         # A thread may end meanwhile; its children are then another's.
         with suppress(FileNotFoundError, ProcessLookupError):
-            if listed.read_text("utf-8").strip():
-                return True
-    return False
+            count += len(listed.read_text("utf-8").split())
+    return count
 
 
 def _cpu_s(pid: int) -> float:

@@ -112,15 +112,13 @@ class RawConnection:
         """Wait so long for the other side to say anything, and return whether it did."""
         return bool(select.select([self.socket], [], [], within_s)[0])
 
-    def read_on(self) -> int:
-        """Read until the other side ends, and return how many bytes came."""
-        size = 0
-        try:
+    def read_to_end(self) -> bytes:
+        """Read until the other side ends, and return what came."""
+        parts = []
+        with suppress(ConnectionResetError):
             while part := self.socket.recv(1 << 20):
-                size += len(part)
-        except ConnectionResetError:
-            pass
-        return size
+                parts.append(part)
+        return b"".join(parts)
 
     def is_ended(self) -> bool:
         """Wait for the other side's end, and return whether nothing came before it."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from raw_http import Serving, serving
+from raw_http import RawAnswer, Serving, serving
 from vectorbucket.errors import VectorBucketError
 from vectorbucket_server.rest.app import make_app
 from vectorbucket_server.rest.options import RestOptions
@@ -98,3 +98,12 @@ def echoing(echo: Echo, options: RestOptions) -> Iterator[Serving]:
     """Serve an echo while the block runs."""
     with serving(make_app(echo, options), options) as served:
         yield served
+
+
+def assert_refused(answer: RawAnswer, status: int, code: str) -> None:
+    """Check that an answer is an error in the envelope, and the connection's last."""
+    assert (answer.status, answer.code) == (status, code)
+    assert answer.header("content-type") == "application/json"
+    assert answer.header("server") == "vectorbucket"
+    assert answer.header("date").endswith(" GMT")
+    assert answer.header("connection") == "close"

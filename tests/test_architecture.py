@@ -51,7 +51,7 @@ HOMES = {
     "pymilvus": (f"{SERVER}.engine.milvus",),
     "typer": (f"{SERVER}.cli",),
     "pydantic_settings": (f"{SERVER}.settings",),
-    "simdjson": (f"{SERVER}.rest.oss.bodies", f"{SERVER}.rest.oss.metadata"),
+    "simdjson": (f"{SERVER}.rest.oss.bodies",),
     "orjson": (f"{SERVER}.rest.oss.replies",),
     "uvicorn": tuple(f"{SERVER}.rest.{name}" for name in ("exchange", "http_server", "listener")),
     "starlette": (f"{SERVER}.rest.app",),
@@ -72,9 +72,24 @@ PURE = (
     f"{SERVER}.auth.policy",
     f"{SERVER}.auth.signature_v4",
     f"{SERVER}.auth.statement",
-    f"{SERVER}.rest.oss.bodies",
-    f"{SERVER}.rest.oss.hosts",
-    f"{SERVER}.rest.oss.routes",
+    *(
+        f"{SERVER}.rest.oss.{name}"
+        for name in (
+            "bodies",
+            "bucket_settings",
+            "buckets",
+            "conversion",
+            "errors",
+            "hosts",
+            "indexes",
+            "metadata",
+            "reader",
+            "replies",
+            "routes",
+            "vectors",
+            "words",
+        )
+    ),
     "vectorbucket._batching",
     "vectorbucket._retry",
     "vectorbucket.errors",
@@ -113,7 +128,8 @@ PLACES: Mapping[frozenset[str], Mapping[str, str]] = {
 BROAD_HANDLERS = {
     f"{SERVER}.engine.embedded.forked": "what fails in a child is sent to its parent, and raised",
     f"{SERVER}.engine.embedded.store": "rocksdict raises bare Exception; it becomes ours, by place",
-    f"{SERVER}.service.interceptors": "the outermost: what nobody foresaw becomes InternalError",
+    f"{SERVER}.service.call_scope": "the outermost: what nobody foresaw becomes InternalError",
+    f"{SERVER}.rest.app": "the outermost of REST: the same",
 }
 
 ENTRIES = {

@@ -91,7 +91,7 @@ class Server:
         self._translator: TranslatorProcess | None = None
         self._translator_key = new_api_key()
         self._bucket_logs = BucketLogs(
-            settings.bucket_log_dir,
+            settings.bucket_logs(),
             rotate_s=settings.bucket_log_rotate_s,
             bytes_max=settings.bucket_log_bytes_max,
             now_s=time.time,
@@ -136,7 +136,7 @@ class Server:
             self._port = _bind(self._grpc, settings.grpc_address)
             if settings.rest_address:
                 self._translator = TranslatorProcess(settings.rest_address, self._log)
-        except StartFailed:
+        except BaseException:
             self._workers.shut_down()
             self.engine.close()
             raise
@@ -146,7 +146,7 @@ class Server:
             target = _reachable(self.address)
             try:
                 self._translator.start(translation_of(settings, target, self._translator_key))
-            except StartFailed:
+            except BaseException:
                 self.stop()
                 raise
         rest = {"rest_address": self.rest_address} if self.rest_address else {}

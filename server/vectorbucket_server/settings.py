@@ -266,9 +266,9 @@ class Settings(DoorSettings):
     """Bytes of request messages that are worked on at once; further ones wait their turn. Memory in
     use is a small multiple of it."""
 
-    bucket_log_dir: Path = Path("vectorbucket-bucket-logs")
+    bucket_log_dir: Path | None = None
     """Folder of the log files that buckets ask for (PutBucketLogging), one folder in it for each
-    target bucket; made when the first line is written."""
+    target bucket; made when the first line is written. None: ``bucket-logs`` in ``data_dir``."""
 
     bucket_log_rotate_s: Annotated[float, Field(ge=1, le=86_400 * 7)] = 3600.0
     """Seconds after which a bucket's log goes on in a new file."""
@@ -295,6 +295,10 @@ class Settings(DoorSettings):
             get_type_hints(Limits)["metadata_types"]
         ).validate_python(changes["metadata_types"])
         return dataclasses.replace(PROFILES[self.limits], **changes)
+
+    def bucket_logs(self) -> Path:
+        """Return the folder of the buckets' log files."""
+        return self.bucket_log_dir or self.data_dir / "bucket-logs"
 
     def embedded_options(self) -> EmbeddedOptions:
         """Return the options of the embedded engine."""
@@ -326,6 +330,11 @@ class TranslateSettings(DoorSettings):
             raise ValueError(
                 "credentials are given and api_key is not: the translator names callers to the "
                 "server, which believes only an API key that may impersonate"
+            )
+        if self.credentials is None and self.api_key.get_secret_value():
+            raise ValueError(
+                "api_key is given and credentials are not: the translator could not check who "
+                "calls, and the server would take everybody for its own"
             )
         return self
 

@@ -69,7 +69,11 @@ class TranslatorProcess:
         order = ChildOrder(translation, self._listening.fileno())
         self._order = msgspec.json.encode(order) + b"\n"
         self._stop_s = translation.options.drain_grace_s + _STOP_SLACK_S
-        child = self._spawn()
+        try:
+            child = self._spawn()
+        except OSError as error:
+            self.stop()
+            raise StartFailed(f"cannot serve REST on {self.address}: {error.strerror}") from error
         if child is None or not _is_serving(child):
             self.stop()
             raise StartFailed(f"cannot serve REST on {self.address}: its process did not start")
@@ -104,15 +108,24 @@ class TranslatorProcess:
             status = child.wait()
             if self._stopping.is_set():
                 return
-            pause_s = _AGAIN_AFTER_S[min(failures, len(_AGAIN_AFTER_S) - 1)]
-            self._log.error("the REST process ended", status=status, again_after_s=pause_s)
-            if self._stopping.wait(pause_s):
-                return
             _close(child)
-            again = self._spawn()
+            told = {"again_after_s": _pause_s(failures)}
+            self._log.error("the REST process ended", status=status, **told)
+            again, failures = self._again(failures)
             if again is None:
                 return
             child, failures = again, 0 if _is_serving(again) else failures + 1
+
+    def _again(self, failures: int) -> tuple[subprocess.Popen[bytes] | None, int]:
+        """Return a new child, and how often it was tried in vain by now; None when stopping."""
+        while not self._stopping.wait(_pause_s(failures)):
+            try:
+                return self._spawn(), failures
+            except OSError as error:  # no process, memory or descriptor is left; for a while
+                failures += 1
+                told = {"again_after_s": _pause_s(failures)}
+                self._log.error("the REST process cannot be started", error=str(error), **told)
+        return None, failures
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
         """Return a child that knows what to do; None when this is stopping."""
@@ -120,7 +133,8 @@ class TranslatorProcess:
             if self._stopping.is_set():
                 return None
             child = subprocess.Popen(
-                [sys.executable, "-m", "vectorbucket_server.translate"],
+                # -P: nothing is imported from the folder that the server was started in.
+                [sys.executable, "-P", "-m", "vectorbucket_server.translate"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=(self._listening.fileno(),),
@@ -133,6 +147,11 @@ class TranslatorProcess:
                 with suppress(BrokenPipeError):
                     child.stdin.write(self._order)
             return child
+
+
+def _pause_s(failures: int) -> float:
+    """Return how long to wait before the next try, after so many in vain."""
+    return _AGAIN_AFTER_S[min(failures, len(_AGAIN_AFTER_S) - 1)]
 
 
 def _is_serving(child: subprocess.Popen[bytes]) -> bool:

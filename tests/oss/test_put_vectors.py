@@ -121,7 +121,7 @@ def test_unknown_members_are_passed_over_at_every_level(dialect: Dialect) -> Non
         b'{"indexName":"idx1","vectors":[{"key":"a","key":"a","data":{"float32":[1,2,3]}}]}',
         b'{"indexName":"idx1","vectors":[{"key":"a","data":{"float32":[1],"float32":[1,2,3]}}]}',
         b'{"indexName":"idx1","vectors":[{"key":"a","metadata":{"t":"x","\\u0074":"y"}}]}',
-        b'{"indexName":"idx1","vectors":[{"key":"a","data":{"float32":[1,2,3]},"u":{"x":1,"x":2}}]}',
+        b'{"indexName":"idx1","vectors":[{"key":"a","data":{"float32":[1]},"u":{"x":1,"x":2}}]}',
         b'{"indexName":"idx1","vectors":[{"key":1}],"u":[[{"x":1,"x":2}]]}',
         b'{"indexName":"idx1","vectors":[{"key":1,"metadata":{"x":{"y":1,"y":2}}}]}',
     ],

@@ -26,7 +26,7 @@ def query(**members: object) -> dict[str, object]:
         ({"topK": 101}, "topK is 101; it must be 1 to 100"),
         ({"topK": "10"}, "topK must be an integer, and is the string '10'"),
         ({"topK": 2**31}, f"topK is {2**31}"),
-        ({"topK": 10**30}, "topK must be an integer"),
+        ({"topK": 10**30}, f"topK is {10**30}; it must be within"),
         ({"queryVector": ...}, "queryVector is missing"),
         ({"queryVector": [0, 0, 0]}, "queryVector must be an object, and is an array"),
         ({"queryVector": {"float32": [0, 0]}}, "queryVector has 2 numbers"),

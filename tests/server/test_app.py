@@ -24,8 +24,9 @@ from rpc import WAIT_S, PutStream, Stubs, put_message, query_request, refused, s
 from stubborn import SlowEngine, eventually
 from vectorbucket.errors import ServiceUnavailable
 from vectorbucket.v1 import bucket_service_pb2
-from vectorbucket_server.app import Server, StartFailed, running_server, serve
+from vectorbucket_server.app import Server, running_server, serve
 from vectorbucket_server.engine.memory import MemoryEngine
+from vectorbucket_server.listening import StartFailed
 from vectorbucket_server.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -181,8 +181,9 @@ def test_missing_extra_is_answered_with_what_to_install(package: str) -> None:
 def test_translate_takes_its_settings_from_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     translated = Served()
     monkeypatch.setattr(cli, "translate", translated)
-    flags = ("--grpc-target", "vectors:50051", "--rest-address", "127.0.0.1:0", "--api-key", "k")
-    assert run("translate", *flags)[0] == 0
+    flags = ("--grpc-target", "vectors:50051", "--rest-address", "127.0.0.1:0")
+    keys = ("--api-key", "k", "--credentials", "keys.toml")
+    assert run("translate", *flags, *keys)[0] == 0
     settings: Any = translated.settings
     assert (settings.grpc_target, settings.rest_address) == ("vectors:50051", "127.0.0.1:0")
     assert settings.api_key.get_secret_value() == "k"

@@ -54,6 +54,7 @@ def test_defaults_serve_loopback_with_the_documented_limits() -> None:
     assert settings.embedded_options() == EmbeddedOptions(Path("vectorbucket-data"))
     assert (settings.account_id, settings.region) == ("1234567890", "cn-hangzhou")
     assert settings.streams_max == 32
+    assert settings.bucket_logs() == Path("vectorbucket-data/bucket-logs")
 
 
 def test_flags_win_over_environment_over_file_over_defaults(
@@ -375,6 +376,7 @@ def test_translator_has_the_settings_of_the_door_and_its_own(
     ("flags", "words"),
     [
         ({"credentials": "a.toml"}, "credentials are given and api_key is not"),
+        ({"api_key": "vbk_secret"}, "api_key is given and credentials are not"),
         ({"rest_address": "0.0.0.0:80"}, "--insecure"),
         ({"grpc_target": ""}, "grpc_target is ''"),
         ({"data_dir": "x"}, "there is no setting 'data_dir'"),

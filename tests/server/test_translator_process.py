@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -137,6 +138,42 @@ def test_translator_that_keeps_failing_is_tried_until_it_starts(
     credentials.write_text(OWNER)
     assert ask(beside.address)[0] == 403
     assert pauses()[:3] == [0.0, 0.01, 0.01]
+
+
+def test_translator_comes_back_after_the_system_had_no_room_for_it(
+    start_server: StartServer,
+    beside: TranslatorProcess,
+    log_lines: Lines,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Method: this process may open no more files for a while, so no pipe to a child."""
+    monkeypatch.setattr(translator_process, "_AGAIN_AFTER_S", (0.0, 0.01))
+    beside.start(translation(start_server().address))
+    assert beside.process_id is not None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        os.kill(beside.process_id, signal.SIGKILL)
+        event = "the REST process cannot be started"
+        eventually(
+            lambda: len([line for line in log_lines() if line["event"] == event]) >= 2,
+            "it was tried again and again",
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert ask(beside.address)[0] == 200
+
+
+def test_translator_imports_nothing_from_the_folder_that_it_was_started_in(
+    start_server: StartServer,
+    beside: TranslatorProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "uvloop.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    beside.start(translation(start_server().address))
+    assert ask(beside.address)[0] == 200
 
 
 def test_stop_waits_for_requests_that_are_under_way(

@@ -1,13 +1,12 @@
 """The application: a body is read within its bounds, the translator answers.
 
 Rules of this file: it knows ASGI and no sockets; what a request says is for the translator to
-understand, here only its size and its pace matter. A table of routes, so that what is no part of
-the dialect can stand beside it.
+understand, here only its size matters. A table of routes, so that what is no part of the dialect
+can stand beside it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -19,7 +18,6 @@ from starlette.types import Message, Receive, Scope, Send
 from vectorbucket.errors import (
     EntityTooLarge,
     InternalError,
-    RequestTimeout,
     VectorBucketError,
 )
 from vectorbucket_server.rest.admission import BodyBudget, BodyShare
@@ -106,31 +104,21 @@ class Dialect:
         Raises:
             EntityTooLarge: It is larger than it may be; raised as soon as that is known.
             QpsLimitExceeded: There is no room for it.
-            RequestTimeout: It did not come in time.
-            InvalidArgument: It is not framed as a body has to be.
+            VectorBucketError: It did not come in time, or is not framed as a body has to be; the
+                listener says so.
         """
         self._admit(_content_length(scope), share)
-        loop, options = asyncio.get_running_loop(), self._options
-        end_s = loop.time() + options.body_timeout_s
         parts: list[bytes] = []
         size_bytes, more = 0, True
-        try:
-            async with asyncio.timeout_at(end_s) as patience:
-                while more:
-                    patience.reschedule(min(end_s, loop.time() + options.idle_timeout_s))
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    part: bytes = message.get("body", b"")
-                    size_bytes += len(part)
-                    self._admit(size_bytes, share)
-                    parts.append(part)
-                    more = message.get("more_body", False)
-        except TimeoutError as error:
-            raise RequestTimeout(
-                f"the body did not come in time: {size_bytes} bytes did; it may take "
-                f"{options.body_timeout_s:g} s, and pause for {options.idle_timeout_s:g} s"
-            ) from error
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            part: bytes = message.get("body", b"")
+            size_bytes += len(part)
+            self._admit(size_bytes, share)
+            parts.append(part)
+            more = message.get("more_body", False)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _admit(self, size_bytes: int, share: BodyShare) -> None:

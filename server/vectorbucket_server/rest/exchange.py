@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 
 from uvicorn._types import (
@@ -26,6 +27,9 @@ from vectorbucket_server.rest.app import CLOSE
 
 _BODILESS = frozenset({204, 304})
 """Statuses that have no body, and say no length of one."""
+
+_PART_BYTES = 1024 * 1024
+"""How much of a body may wait to be received."""
 
 _JOINED_BYTES_MAX = 64 * 1024
 """Bodies up to this size are copied behind their head, so that both leave in one packet."""
@@ -73,6 +77,8 @@ class Exchange(RequestResponseCycle):
         )
         self.task: asyncio.Task[None] | None = None
         """What runs the application; None before it does."""
+        self._parts: deque[bytes] = deque()
+        self._parts_bytes = 0
         self._fault: VectorBucketError | None = None
         self._start: HTTPResponseStartEvent | None = None
 
@@ -101,17 +107,36 @@ class Exchange(RequestResponseCycle):
 
         await super().run_asgi(run)
 
+    def feed(self, part: bytes) -> bool:
+        """Take a part of the body, and return whether that is enough until it is received."""
+        self._parts.append(part)
+        self._parts_bytes += len(part)
+        self.message_event.set()
+        return self._parts_bytes >= _PART_BYTES
+
     async def receive(self) -> ASGIReceiveEvent:
-        """Return the next part of the body.
+        """Return the next part of the body, when it has come.
 
         Raises:
-            VectorBucketError: There is something wrong with how it is framed.
+            VectorBucketError: It will never be whole.
         """
-        if self._fault is None:
-            event = await super().receive()
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        idle = not self._parts and self._fault is None
+        if idle and not self.disconnected and not self.response_complete:
+            self.flow.resume_reading()
+            await self.message_event.wait()
+            self.message_event.clear()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
         if self._fault is not None:
             raise self._fault
-        return event
+        # One part as it came, so that only whoever wants the whole has to join it.
+        part = self._parts.popleft() if self._parts else b""
+        self._parts_bytes -= len(part)
+        more = self.more_body or bool(self._parts)
+        return {"type": "http.request", "body": part, "more_body": more}
 
     async def send(self, message: ASGISendEvent) -> None:
         """Take a part of the answer."""

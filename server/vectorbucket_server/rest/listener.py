@@ -78,6 +78,8 @@ class Connection(HttpToolsProtocol):
         """What came since the last part of a request that was understood."""
         self._deadline_s = math.inf
         """When to lose patience; never, while it is we who are awaited."""
+        self._body_end_s = math.inf
+        """By when the body has to be there that is being read."""
         self._unsent_bytes = math.inf
         """What waited to be sent when last looked; infinite when something was added since."""
 
@@ -190,13 +192,25 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self._unclear_bytes = 0
-        super().on_body(body)
+        exchange = cast("Exchange", self.cycle)
+        if exchange.response_complete:
+            return
+        if exchange.feed(body):
+            self.flow.pause_reading()
+        if exchange is self._running:
+            idle_s = self._options.idle_timeout_s
+            self._deadline_s = min(self._body_end_s, self.loop.time() + idle_s)
 
     def on_message_complete(self) -> None:
         """Know that the body is all there."""
         self._unclear_bytes = 0
         if self._framing is None:
-            super().on_message_complete()
+            self._complete()
+
+    def _complete(self) -> None:
+        """Wait no longer for a body."""
+        super().on_message_complete()
+        self._deadline_s = math.inf
 
     def _ignore_upgrade(self) -> None:
         """Read on as if the request had not asked for another protocol.
@@ -213,7 +227,7 @@ class Connection(HttpToolsProtocol):
             self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
             self._reframing = False
         else:
-            super().on_message_complete()
+            self._complete()
             self._deaf = self.scope["method"] == "CONNECT"
 
     # --- One request after the other ------------------------------------------------------------
@@ -238,6 +252,10 @@ class Connection(HttpToolsProtocol):
     def _start(self, exchange: Exchange, app: ASGI3Application) -> None:
         """Have a request answered."""
         self._running = exchange
+        if exchange.more_body:
+            now_s = self.loop.time()
+            self._deadline_s = now_s + self._options.idle_timeout_s
+            self._body_end_s = now_s + self._options.body_timeout_s
         self._start_asgi_task(exchange, app)
 
     def _start_asgi_task(self, cycle: Any, app: ASGI3Application) -> None:
@@ -309,6 +327,13 @@ class Connection(HttpToolsProtocol):
             elif self._in_head:
                 message = f"the headers of the request did not come within {idle_s:g} s"
                 self._refuse(RequestTimeout(message))
+            elif self._running is not None and self._running.more_body:
+                self._refuse(
+                    RequestTimeout(
+                        "the body of the request did not come in time: it may take "
+                        f"{self._options.body_timeout_s:g} s, and pause for {idle_s:g} s"
+                    )
+                )
             else:
                 self._deadline_s = math.inf
                 self.transport.close()

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from raw_http import RawConnection, Serving, chunked, request
-from rest_echo import PATIENT, Echo, echoing
+from rest_echo import PATIENT, Echo
 from rooms import eventually
 from vectorbucket_server.rest.admission import SMALL_BYTES
 
 LIMIT = PATIENT.body_bytes_max
 CHUNKED = "transfer-encoding: chunked"
 POST = "POST / HTTP/1.1"
-
-
-@pytest.fixture
-def echo() -> Echo:
-    """Answers with what was asked."""
-    return Echo()
-
-
-@pytest.fixture
-def served(echo: Echo) -> Iterator[Serving]:
-    """The echo, served."""
-    with echoing(echo, PATIENT) as served:
-        yield served
 
 
 def holding(stack: ExitStack, served: Serving, size_bytes: int) -> RawConnection:

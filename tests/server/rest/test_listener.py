@@ -1,49 +1,13 @@
-"""Connections, byte by byte: what is asked rightly, wrongly, slowly and not at all."""
+"""Requests, byte by byte: as they should be, and as they should not."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import replace
-
 import pytest
 
-from raw_http import RawAnswer, Serving, chunked, request
-from rest_echo import HASTY, LARGE_BYTES, PATIENT, Echo, echoing
-from rooms import WITHIN_S, eventually
-from vectorbucket_server.rest.listener import REFUSED_MAX
+from raw_http import Serving, chunked, request
+from rest_echo import PATIENT, assert_refused
 
 TOO_LARGE = f"content-length: {PATIENT.body_bytes_max + 1}"
-
-
-@pytest.fixture
-def echo() -> Echo:
-    """Answers with what was asked."""
-    return Echo()
-
-
-@pytest.fixture
-def served(echo: Echo) -> Iterator[Serving]:
-    """The echo, served with patience."""
-    with echoing(echo, PATIENT) as served:
-        yield served
-
-
-@pytest.fixture
-def hasty(echo: Echo) -> Iterator[Serving]:
-    """The echo, served with little patience."""
-    with echoing(echo, HASTY) as served:
-        yield served
-
-
-def assert_refused(answer: RawAnswer, status: int, code: str) -> None:
-    """Check that an answer is an error in the envelope, and the connection's last."""
-    assert (answer.status, answer.code) == (status, code)
-    assert answer.header("content-type") == "application/json"
-    assert answer.header("server") == "vectorbucket"
-    assert answer.header("date").endswith(" GMT")
-    assert answer.header("connection") == "close"
 
 
 # --- Requests as they should be -----------------------------------------------------------------
@@ -291,125 +255,3 @@ def test_host_of_a_refusal_is_the_one_that_was_asked_for(served: Serving) -> Non
     line = "POST http://b-2.vectors.local/?putVectors HTTP/1.1"
     answer = served.ask(request(line, None, TOO_LARGE, host="proxy.local"))
     assert answer.json()["Error"]["HostId"] == "b-2.vectors.local"
-
-
-# --- Silence and slowness -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("data", [b"", b"\r\n\r\n"])
-def test_connection_that_asks_nothing_is_closed(hasty: Serving, data: bytes) -> None:
-    with hasty.connect() as connection:
-        assert connection.send(data).is_ended()
-
-
-def test_connection_that_asks_no_more_is_closed(hasty: Serving) -> None:
-    with hasty.connect() as connection:
-        assert connection.ask(request()).status == 200
-        assert connection.is_ended()
-
-
-@pytest.mark.parametrize("data", [b"G", b"GET / HTTP/1.1\r\nhost: a", b"GET / HTTP/1.1\r\n"])
-def test_request_whose_headers_do_not_come_is_timed_out(hasty: Serving, data: bytes) -> None:
-    with hasty.connect() as connection:
-        assert_refused(connection.ask(data), 408, "RequestTimeout")
-        assert connection.is_ended()
-
-
-def test_headers_that_trickle_in_are_timed_out(hasty: Serving) -> None:
-    with hasty.connect() as connection:
-        connection.send(HEAD)
-        while not connection.has_answer(HASTY.idle_timeout_s / 10):
-            connection.send_as_far_as_it_goes(b"x: y\r\n")
-        assert_refused(connection.read(), 408, "RequestTimeout")
-
-
-@pytest.mark.parametrize("sent", [b"", b"half"])
-def test_body_that_stalls_is_timed_out(hasty: Serving, sent: bytes) -> None:
-    with hasty.connect() as connection:
-        answer = connection.ask(request("POST / HTTP/1.1", None, "content-length: 8"), sent)
-        assert_refused(answer, 408, "RequestTimeout")
-        assert connection.is_ended()
-
-
-def test_body_that_trickles_in_is_timed_out(echo: Echo, hasty: Serving) -> None:
-    with hasty.connect() as connection:
-        connection.send(request("POST / HTTP/1.1", None, "content-length: 1000000"))
-        while not connection.has_answer(HASTY.idle_timeout_s / 10):
-            connection.send_as_far_as_it_goes(b"x")
-        assert_refused(connection.read(), 408, "RequestTimeout")
-    assert echo.targets == []
-
-
-def test_request_that_takes_long_to_answer_is_not_timed_out(echo: Echo, hasty: Serving) -> None:
-    with hasty.connect() as connection:
-        connection.send(request("GET /wait HTTP/1.1"))
-        assert echo.waiting.acquire(timeout=WITHIN_S)
-        for _ in range(3):  # longer than all patience with clients
-            with hasty.connect() as silent:
-                assert silent.is_ended()
-        echo.go_on()
-        assert connection.read().json()["target"] == "/wait"
-
-
-def test_answer_that_nobody_reads_ends_the_connection(echo: Echo) -> None:
-    alone = replace(HASTY, connections_max=1)
-    with echoing(echo, alone) as served, served.connect() as connection:
-        connection.send(request("GET /large HTTP/1.1"))
-        eventually(lambda: echo.targets, "the request arrived")
-        eventually(lambda: served.ask(request()).status == 200, "there is room for another")
-        assert connection.read_on() < LARGE_BYTES
-
-
-def test_answer_that_is_read_slowly_arrives_whole(hasty: Serving) -> None:
-    with hasty.connect() as connection:
-        connection.send(request("GET /large HTTP/1.1"))
-        began_s, parts = time.monotonic(), 0
-        while time.monotonic() < began_s + 3 * HASTY.idle_timeout_s:
-            parts += len(connection.socket.recv(10_000))
-            connection.has_answer(HASTY.idle_timeout_s / 50)
-        assert parts + connection.read_on() > LARGE_BYTES
-
-
-# --- Clients that leave, and too many of them ---------------------------------------------------
-
-
-def test_client_that_leaves_takes_its_request_with_it(echo: Echo, served: Serving) -> None:
-    with served.connect() as connection:
-        connection.send(request("GET /wait HTTP/1.1"), request("GET /next HTTP/1.1"))
-        assert echo.waiting.acquire(timeout=WITHIN_S)
-    eventually(lambda: echo.cancelled == 1, "the request is broken off")
-    assert served.ask(request("GET /another HTTP/1.1")).status == 200
-    assert echo.targets == ["/wait", "/another"]
-
-
-def test_client_that_leaves_within_a_body_leaves_nothing(echo: Echo, served: Serving) -> None:
-    for _ in range(3 * PATIENT.connections_max):
-        with served.connect() as connection:
-            head = request("POST /half HTTP/1.1", None, "content-length: 1000000")
-            connection.send(head, b"x" * 700_000)
-    with ExitStack() as held:
-        for _ in range(PATIENT.connections_max - 1):
-            connection = held.enter_context(served.connect())
-            eventually(lambda: served.ask(request("GET /a HTTP/1.1")).status == 200, "room")
-    assert set(echo.targets) == {"/a"}
-
-
-def test_connections_past_their_bound_are_refused_and_welcome_later(served: Serving) -> None:
-    with ExitStack() as held:
-        for _ in range(PATIENT.connections_max):
-            connection = held.enter_context(served.connect())
-            assert connection.ask(request()).status == 200
-        refused = served.ask(request())
-        assert_refused(refused, 503, "QpsLimitExceeded")
-        assert refused.header("retry-after")
-        assert connection.ask(request()).status == 200
-    eventually(lambda: served.ask(request()).status == 200, "there is room again")
-
-
-def test_flood_of_connections_is_cut(served: Serving) -> None:
-    with ExitStack() as held:
-        for _ in range(PATIENT.connections_max):
-            held.enter_context(served.connect()).ask(request())
-        for _ in range(REFUSED_MAX):
-            assert held.enter_context(served.connect()).read().status == 503
-        assert held.enter_context(served.connect()).is_ended()

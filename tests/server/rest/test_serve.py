@@ -240,7 +240,7 @@ def test_client_that_leaves_leaves_a_cancelled_call(
     eventually(
         lambda: (
             [line["code"] for line in log_lines() if line.get("method") == "QueryVectors"]
-            == ["CANCELLED"]
+            == ["DEADLINE_EXCEEDED"]
         ),
         "the call is logged",
     )

@@ -13,9 +13,10 @@ from typing import Any
 from vectorbucket.errors import InvalidArgument, MalformedJson
 from vectorbucket.v1 import bucket_pb2
 from vectorbucket.v1 import bucket_service_pb2 as messages
-from vectorbucket_server.rest.oss.bodies import ABSENT, Body
 from vectorbucket_server.rest.oss.conversion import About, Conversion, Reply, Source
+from vectorbucket_server.rest.oss.reader import Reader
 from vectorbucket_server.rest.oss.replies import json_bytes
+from vectorbucket_server.rest.oss.words import ABSENT
 
 _STATUS = frozenset({"BucketLoggingStatus"})
 _ENABLED = frozenset({"LoggingEnabled"})
@@ -42,7 +43,7 @@ def say_policy(answers: list[Any], _about: About) -> Reply:
     return Reply(answers[0].policy.encode())
 
 
-def fill_logging(message: Any, body: Body) -> None:
+def fill_logging(message: Any, body: Reader) -> None:
     """Read where requests are to be logged."""
     root = body.root(error=InvalidArgument)
     body.pass_over(root, _STATUS)

@@ -16,9 +16,9 @@ from vectorbucket.errors import InvalidArgument
 from vectorbucket.limits import OSS
 from vectorbucket.v1 import bucket_pb2
 from vectorbucket.v1 import bucket_service_pb2 as messages
-from vectorbucket_server.rest.oss.bodies import shown
 from vectorbucket_server.rest.oss.conversion import About, Conversion, Reply, Source
 from vectorbucket_server.rest.oss.replies import bucket_arn, json_bytes, time_text
+from vectorbucket_server.rest.oss.words import shown
 
 RESOURCE_GROUP_ID = "rg-default"
 """The resource group of every bucket: there are no others here. Source: the pages' samples."""

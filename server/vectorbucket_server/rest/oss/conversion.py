@@ -14,8 +14,9 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from vectorbucket.errors import InvalidRequest
-from vectorbucket_server.rest.oss.bodies import Body, Odd, parse_carefully, parse_quickly
+from vectorbucket.errors import InvalidRequest, MalformedJson
+from vectorbucket_server.rest.oss.bodies import Odd, parse_carefully, parse_quickly
+from vectorbucket_server.rest.oss.reader import Reader
 
 NAMES = ("bucket", "index_name")
 """Fields that name what a request is about."""
@@ -28,7 +29,7 @@ class Source(Enum):
     PARAMETERS = auto()
     """The query: a mapping of its parameters."""
     JSON = auto()
-    """The body: a ``Body``."""
+    """The body: a ``Reader``."""
     JSON_IF_ANY = auto()
     """The same; a request without a body is one with an empty object."""
     TEXT = auto()
@@ -103,9 +104,11 @@ def converted(
             body = b"{}"
         message = named()
         try:
-            conversion.fill(message, parse_quickly(body))
+            conversion.fill(message, Reader(parse_quickly(body)))
         except Odd:
             pass
+        except MalformedJson as fault:
+            return named(), fault
         else:
             return message, None
     message = named()
@@ -122,7 +125,7 @@ def converted(
 
 def _read(
     source: Source, parameters: Mapping[str, str], body: bytes
-) -> Mapping[str, str] | Body | bytes:
+) -> Mapping[str, str] | Reader | bytes:
     """Return what an operation reads; JSON by the careful road.
 
     Raises:
@@ -131,5 +134,5 @@ def _read(
     if source is Source.PARAMETERS:
         return parameters
     if source in {Source.JSON, Source.JSON_IF_ANY}:
-        return parse_carefully(body)
+        return Reader(parse_carefully(body))
     return body

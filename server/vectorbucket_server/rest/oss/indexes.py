@@ -13,9 +13,10 @@ from typing import Any
 
 from vectorbucket.v1 import index_pb2
 from vectorbucket.v1 import index_service_pb2 as messages
-from vectorbucket_server.rest.oss.bodies import Body, Members, shown
 from vectorbucket_server.rest.oss.conversion import About, Conversion, Reply, Source
+from vectorbucket_server.rest.oss.reader import Members, Reader
 from vectorbucket_server.rest.oss.replies import json_bytes, time_text
+from vectorbucket_server.rest.oss.words import shown
 
 DATA_TYPES: Mapping[str, int] = {"float32": index_pb2.DATA_TYPE_FLOAT32}
 METRICS: Mapping[str, int] = {
@@ -37,7 +38,7 @@ _LIST = frozenset({"maxResults", "nextToken", "prefix"})
 _METADATA = frozenset({"nonFilterableMetadataKeys"})
 
 
-def fill_put(message: Any, body: Body) -> None:
+def fill_put(message: Any, body: Reader) -> None:
     """Read what the new index is to be."""
     root = body.root()
     message.index_name = body.string(root, "indexName")
@@ -56,14 +57,14 @@ def fill_put(message: Any, body: Body) -> None:
         message.metadata.non_filterable_metadata_keys.extend(keys)
 
 
-def fill_name(message: Any, body: Body) -> None:
+def fill_name(message: Any, body: Reader) -> None:
     """Read which index is meant."""
     root = body.root()
     message.index_name = body.string(root, "indexName")
     body.pass_over(root, _NAME)
 
 
-def fill_list(message: Any, body: Body) -> None:
+def fill_list(message: Any, body: Reader) -> None:
     """Read which indexes are to be listed."""
     root = body.root()
     body.pass_over(root, _LIST)
@@ -86,7 +87,7 @@ def say_indexes(answers: list[Any], _about: About) -> Reply:
     return Reply(json_bytes(listed))
 
 
-def _word(body: Body, root: Members, name: str, numbers: Mapping[str, int]) -> int:
+def _word(body: Reader, root: Members, name: str, numbers: Mapping[str, int]) -> int:
     """Return what a word stands for."""
     word = body.string(root, name)
     if word not in numbers:

@@ -9,17 +9,18 @@ Source: oss-vectors-api, sections 0, 4.2 and 4.3.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-import simdjson
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
-from vectorbucket.errors import VectorBucketError
 from vectorbucket.limits import INTEGER_MAX
 from vectorbucket.v1 import vector_pb2
-from vectorbucket_server.rest.oss.bodies import Body, Huge, Odd, described
+from vectorbucket_server.rest.oss.bodies import ARRAYS
+from vectorbucket_server.rest.oss.reader import Reader
 from vectorbucket_server.rest.oss.replies import number
+from vectorbucket_server.rest.oss.words import Huge, described
 
 MESSAGE_LEVELS_MAX = 99
 """Levels of messages in a request below which a filter's values may stand: protobuf reads 100. An
@@ -34,7 +35,7 @@ _NAME_CHARACTERS_SHOWN = 64
 # --- Metadata, inward ---------------------------------------------------------------------------
 
 
-def fill_metadata(fields: Any, value: object, body: Body, path: str) -> None:
+def fill_metadata(fields: Any, value: object, body: Reader, path: str) -> None:
     """Read metadata into a map field.
 
     Args:
@@ -57,7 +58,7 @@ def fill_metadata(fields: Any, value: object, body: Body, path: str) -> None:
             _set_scalar(message, one, body, below(path, name))
 
 
-def _set_scalar(message: Any, value: object, body: Body, path: str) -> None:
+def _set_scalar(message: Any, value: object, body: Reader, path: str) -> None:
     """Set a text, a number or a boolean."""
     if isinstance(value, str):
         message.string_value = value
@@ -69,19 +70,13 @@ def _set_scalar(message: Any, value: object, body: Body, path: str) -> None:
         raise body.wrong(path, "a string, a number, a boolean or an array of them", value)
 
 
-def double(value: float | Huge, body: Body, path: str) -> float:
+def double(value: float | Huge, body: Reader, path: str) -> float:
     """Return a number as the double that it is, if it is one."""
-    if isinstance(value, Huge):
-        if value.is_integer:
-            raise _too_large(value, body, path)
-        raise body.refused(path, f"is {described(value)}, which no double can hold")
     if isinstance(value, int) and abs(value) > INTEGER_MAX:
-        raise _too_large(value, body, path)
+        raise body.refused(path, f"is {described(value)}, an integer beyond ±2^53")
+    if isinstance(value, Huge) or math.isinf(value):
+        raise body.refused(path, f"is {described(value)}, which no double can hold")
     return value
-
-
-def _too_large(value: int | Huge, body: Body, path: str) -> VectorBucketError | Odd:
-    return body.refused(path, f"is {described(value)}, an integer beyond ±2^53")
 
 
 def below(path: str, name: str) -> str:
@@ -92,7 +87,7 @@ def below(path: str, name: str) -> str:
 # --- Filters, inward ----------------------------------------------------------------------------
 
 
-def fill_filter(struct: Struct, value: object, body: Body) -> None:
+def fill_filter(struct: Struct, value: object, body: Reader) -> None:
     """Read a filter, whatever it says.
 
     Args:
@@ -106,7 +101,7 @@ def fill_filter(struct: Struct, value: object, body: Body) -> None:
 class _Filter:
     """One filter on its way into messages; each method gets the level that a message is at."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Reader) -> None:
         self._body = body
         self._count = 0
 
@@ -135,7 +130,7 @@ class _Filter:
             message.number_value = double(value, self._body, path)
         elif value is None:
             message.null_value = 0  # type: ignore[assignment]  # the only value of its enum
-        elif isinstance(value, list | simdjson.Array):
+        elif isinstance(value, ARRAYS):
             self._fill_list(message.list_value, value, path, level + 1)
         else:
             self.fill_object(message.struct_value, value, path, level + 1)

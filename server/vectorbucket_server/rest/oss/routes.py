@@ -21,8 +21,8 @@ from vectorbucket.errors import (
     VectorIndexParameterInvalid,
 )
 from vectorbucket_server.rest.oss import bucket_settings, buckets, indexes, vectors
-from vectorbucket_server.rest.oss.bodies import shown
 from vectorbucket_server.rest.oss.conversion import Conversion
+from vectorbucket_server.rest.oss.words import shown
 
 SIGNATURE_PREFIX = "x-oss-"
 """What the names of parameters begin with that carry a signature, not a request."""
@@ -53,7 +53,7 @@ class Route:
     def __str__(self) -> str:
         """Return the row as a line."""
         asked = f"{self.method} /?{self.flag}" if self.flag else f"{self.method} /"
-        return f"{self.operation:18} {asked:26} {self.rpc:18} {self.status}"
+        return f"{self.operation:19} {asked:25} {self.rpc:18} {self.status}"
 
 
 ROUTES: tuple[Route, ...] = (

@@ -18,6 +18,7 @@ import grpc
 from vectorbucket.errors import (
     Forbidden,
     InvalidAccessKeyId,
+    RequestTimeout,
     ServiceUnavailable,
     VectorBucketError,
 )
@@ -205,16 +206,29 @@ class Translator:
                 answers.append(await rpc(asked, metadata=metadata, timeout=self._timeout_s))
                 asked = route.conversion.more(message, answers)
         except grpc.RpcError as error:
-            told = error_of_call(error)
-            if isinstance(told, InvalidAccessKeyId) and not isinstance(fault, InvalidAccessKeyId):
-                raise ServiceUnavailable(
-                    "the server does not accept the key of this translator; its operator has to "
-                    "look at it"
-                ) from None
-            raise told from None
+            raise self._told(error_of_call(error), fault) from None
         except grpc.aio.UsageError:
             raise ServiceUnavailable("this translator is stopping") from None
         return answers
+
+    def _told(self, error: VectorBucketError, fault: VectorBucketError | None) -> VectorBucketError:
+        """Return how a call ended, in words for a caller who knows of no RPC.
+
+        What a server of the contract says has the id of the request; the rest is of gRPC's own.
+        """
+        if isinstance(error, InvalidAccessKeyId) and not isinstance(fault, InvalidAccessKeyId):
+            return ServiceUnavailable(
+                "the server does not accept the key of this translator; its operator has to look "
+                "at it"
+            )
+        if error.request_id is None and isinstance(error, ServiceUnavailable):
+            return ServiceUnavailable("the server behind this address cannot be reached now")
+        if error.request_id is None and isinstance(error, RequestTimeout):
+            return RequestTimeout(
+                f"the server did not answer within {self._timeout_s:g} s; what the request changed "
+                "is unknown"
+            )
+        return error
 
     def _response_to(self, error: VectorBucketError, request_id: str, host: str) -> HttpResponse:
         return response_to(error, request_id=request_id, host=host, date=self._date())

@@ -16,10 +16,11 @@ import numpy as np
 from vectorbucket.limits import OSS
 from vectorbucket.v1 import vector_pb2
 from vectorbucket.v1 import vector_service_pb2 as messages
-from vectorbucket_server.rest.oss.bodies import ABSENT, Body, Members
 from vectorbucket_server.rest.oss.conversion import About, Conversion, Reply, Source
 from vectorbucket_server.rest.oss.metadata import fill_filter, fill_metadata, metadata_values
+from vectorbucket_server.rest.oss.reader import Members, Reader
 from vectorbucket_server.rest.oss.replies import json_bytes
+from vectorbucket_server.rest.oss.words import ABSENT
 
 _PUT = frozenset({"indexName", "vectors"})
 _VECTOR = frozenset({"key", "data", "metadata"})
@@ -39,7 +40,7 @@ _QUERY = frozenset(
 # --- Inward -------------------------------------------------------------------------------------
 
 
-def fill_put(message: Any, body: Body) -> None:
+def fill_put(message: Any, body: Reader) -> None:
     """Read the vectors to store."""
     root = _read_root(message, body, _PUT)
     add = message.vectors.add
@@ -47,7 +48,7 @@ def fill_put(message: Any, body: Body) -> None:
         _fill_vector(add(), value, body, f"vectors[{position}]")
 
 
-def _fill_vector(message: vector_pb2.Vector, value: object, body: Body, path: str) -> None:
+def _fill_vector(message: vector_pb2.Vector, value: object, body: Reader, path: str) -> None:
     members = body.members(value, path)
     body.pass_over(members, _VECTOR)
     message.key = body.string(members, "key", f"{path}.")
@@ -57,7 +58,7 @@ def _fill_vector(message: vector_pb2.Vector, value: object, body: Body, path: st
         fill_metadata(message.metadata, members["metadata"], body, f"{path}.metadata")
 
 
-def _fill_data(message: vector_pb2.VectorData, value: object, body: Body, path: str) -> None:
+def _fill_data(message: vector_pb2.VectorData, value: object, body: Reader, path: str) -> None:
     """Read the numbers of a vector; whether there are any is the server's to judge."""
     members = body.members(value, path)
     body.pass_over(members, _DATA)
@@ -65,14 +66,14 @@ def _fill_data(message: vector_pb2.VectorData, value: object, body: Body, path: 
         message.float32_le = body.float32_bytes(members["float32"], lambda: f"{path}.float32")
 
 
-def fill_get(message: Any, body: Body) -> None:
+def fill_get(message: Any, body: Reader) -> None:
     """Read which vectors are wanted, and what of them."""
     root = _read_root(message, body, _GET)
     message.keys.extend(body.strings(root.get("keys", ABSENT), "keys"))
     _read_returns(message, body, root)
 
 
-def fill_list(message: Any, body: Body) -> None:
+def fill_list(message: Any, body: Reader) -> None:
     """Read which vectors are to be listed, and what of them."""
     root = _read_root(message, body, _LIST)
     if "filter" in root:
@@ -84,13 +85,13 @@ def fill_list(message: Any, body: Body) -> None:
     _read_returns(message, body, root)
 
 
-def fill_delete(message: Any, body: Body) -> None:
+def fill_delete(message: Any, body: Reader) -> None:
     """Read which vectors are to go."""
     root = _read_root(message, body, _DELETE)
     message.keys.extend(body.strings(root.get("keys", ABSENT), "keys"))
 
 
-def fill_query(message: Any, body: Body) -> None:
+def fill_query(message: Any, body: Reader) -> None:
     """Read what is looked for."""
     root = _read_root(message, body, _QUERY)
     if "queryVector" in root:
@@ -102,7 +103,7 @@ def fill_query(message: Any, body: Body) -> None:
     message.return_metadata = body.boolean(root, "returnMetadata")
 
 
-def _read_root(message: Any, body: Body, known: frozenset[str]) -> Members:
+def _read_root(message: Any, body: Reader, known: frozenset[str]) -> Members:
     """Read which index is meant, and return the members of the body."""
     root = body.root()
     message.index_name = body.string(root, "indexName")
@@ -110,7 +111,7 @@ def _read_root(message: Any, body: Body, known: frozenset[str]) -> Members:
     return root
 
 
-def _read_returns(message: Any, body: Body, root: Members) -> None:
+def _read_returns(message: Any, body: Reader, root: Members) -> None:
     """Read what of the vectors is wanted; numbers are wanted as bytes."""
     message.return_data = body.boolean(root, "returnData")
     message.return_metadata = body.boolean(root, "returnMetadata")

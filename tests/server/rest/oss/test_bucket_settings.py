@@ -12,6 +12,7 @@ from vectorbucket.v1 import bucket_service_pb2 as messages
 from vectorbucket_server.rest.oss import bucket_settings
 from vectorbucket_server.rest.oss.bodies import parse_carefully, parse_quickly
 from vectorbucket_server.rest.oss.conversion import About
+from vectorbucket_server.rest.oss.reader import Reader
 
 ABOUT = About(None, "h")
 
@@ -48,7 +49,7 @@ def test_logging_is_read_and_not_judged(
     raw = json.dumps({"BucketLoggingStatus": {"LoggingEnabled": enabled}}).encode()
     for parse in (parse_quickly, parse_carefully):
         request = messages.PutBucketLoggingRequest()
-        bucket_settings.fill_logging(request, parse(raw))
+        bucket_settings.fill_logging(request, Reader(parse(raw)))
         assert request.HasField("logging")
         assert request.logging == logging
 
@@ -67,7 +68,9 @@ def test_logging_is_read_and_not_judged(
 )
 def test_wrong_members_are_an_argument_that_is_named(raw: bytes, field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        bucket_settings.fill_logging(messages.PutBucketLoggingRequest(), parse_carefully(raw))
+        bucket_settings.fill_logging(
+            messages.PutBucketLoggingRequest(), Reader(parse_carefully(raw))
+        )
     assert caught.value.field == field
     assert caught.value.message.startswith(field)
 

@@ -9,7 +9,7 @@ import pytest
 from vectorbucket.errors import InvalidArgument, MalformedJson, VectorIndexParameterInvalid
 from vectorbucket.v1 import bucket_service_pb2, vector_service_pb2
 from vectorbucket_server.rest.oss import bucket_settings, buckets, indexes, vectors
-from vectorbucket_server.rest.oss.bodies import Body
+from vectorbucket_server.rest.oss.bodies import EXPLAINED_BYTES_MAX
 from vectorbucket_server.rest.oss.conversion import (
     About,
     Conversion,
@@ -17,6 +17,7 @@ from vectorbucket_server.rest.oss.conversion import (
     Source,
     converted,
 )
+from vectorbucket_server.rest.oss.reader import Reader
 
 
 def test_a_request_that_says_nothing_names_its_bucket() -> None:
@@ -70,9 +71,9 @@ def test_faults_of_the_query_are_kept_too() -> None:
 
 
 def test_a_body_of_which_the_quick_road_is_unsure_is_read_again() -> None:
-    seen: list[Body] = []
+    seen: list[Reader] = []
 
-    def fill(message: Any, body: Body) -> None:
+    def fill(message: Any, body: Reader) -> None:
         seen.append(body)
         root = body.root()
         message.index_name = body.string(root, "indexName")
@@ -99,3 +100,10 @@ def test_an_operation_that_says_no_more_is_asked_once_and_answered_by_its_status
     assert plain.reply([object()], About(message, "h")) == Reply(b"", ())
     asked_again: Any = plain.more(message, [object()])
     assert asked_again is None
+
+
+def test_of_a_large_body_that_is_no_json_only_the_bucket_is_kept() -> None:
+    body = b'{"indexName":"faces","padding":"' + b"x" * EXPLAINED_BYTES_MAX
+    message, fault = converted(vectors.PUT, "photos", {}, body)
+    assert message == vector_service_pb2.PutVectorsBatchRequest(bucket="photos")
+    assert isinstance(fault, MalformedJson)

@@ -14,6 +14,7 @@ from vectorbucket.v1 import index_service_pb2 as messages
 from vectorbucket_server.rest.oss import indexes
 from vectorbucket_server.rest.oss.bodies import parse_carefully, parse_quickly
 from vectorbucket_server.rest.oss.conversion import About
+from vectorbucket_server.rest.oss.reader import Reader
 
 ABOUT = About(None, "h")
 
@@ -56,7 +57,7 @@ def test_a_definition_is_read_whole(parse: Any) -> None:
         b'"metadata":{"nonFilterableMetadataKeys":["a","b"]}}'
     )
     request = messages.PutVectorIndexRequest()
-    indexes.fill_put(request, parse(raw))
+    indexes.fill_put(request, Reader(parse(raw)))
     assert request == messages.PutVectorIndexRequest(
         index_name="faces",
         data_type=index_pb2.DATA_TYPE_FLOAT32,
@@ -68,8 +69,8 @@ def test_a_definition_is_read_whole(parse: Any) -> None:
 
 def test_what_is_not_said_is_left_to_the_server() -> None:
     request = messages.PutVectorIndexRequest()
-    indexes.fill_put(request, parse_quickly(b'{"metadata":{}}'))
-    assert request == messages.PutVectorIndexRequest()
+    indexes.fill_put(request, Reader(parse_quickly(b'{"metadata":{}}')))
+    assert request == messages.PutVectorIndexRequest(metadata={})
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_what_is_not_said_is_left_to_the_server() -> None:
     ],
 )
 def test_a_word_that_nobody_knows_is_refused(member: str, problem: str) -> None:
-    body = parse_carefully(f'{{"indexName":"faces",{member}}}'.encode())
+    body = Reader(parse_carefully(f'{{"indexName":"faces",{member}}}'.encode()))
     request = messages.PutVectorIndexRequest()
     with pytest.raises(VectorIndexParameterInvalid) as caught:
         indexes.fill_put(request, body)
@@ -92,8 +93,8 @@ def test_a_word_that_nobody_knows_is_refused(member: str, problem: str) -> None:
 def test_a_listing_is_read_whole() -> None:
     request = messages.ListVectorIndexesRequest()
     raw = b'{"maxResults":5,"nextToken":"t","prefix":"p","indexName":1}'
-    indexes.fill_list(request, parse_quickly(raw))
-    assert request == messages.ListVectorIndexesRequest(max_results=5, next_token="t", prefix="p")
+    indexes.fill_list(request, Reader(parse_quickly(raw)))
+    assert (request.max_results, request.next_token, request.prefix) == (5, "t", "p")
 
 
 def test_an_index_is_described_without_what_is_ours_alone() -> None:

@@ -13,7 +13,7 @@ from rpc import vector_of
 from vectorbucket.errors import VectorIndexParameterInvalid
 from vectorbucket.v1 import vector_pb2, vector_service_pb2
 from vectorbucket_server.rest.oss import metadata as metadata_module
-from vectorbucket_server.rest.oss.bodies import Body, Huge, Odd, parse_carefully, parse_quickly
+from vectorbucket_server.rest.oss.bodies import Odd, parse_carefully, parse_quickly
 from vectorbucket_server.rest.oss.metadata import (
     below,
     double,
@@ -21,6 +21,8 @@ from vectorbucket_server.rest.oss.metadata import (
     fill_metadata,
     metadata_values,
 )
+from vectorbucket_server.rest.oss.reader import Reader
+from vectorbucket_server.rest.oss.words import Huge
 
 ROADS = (parse_quickly, parse_carefully)
 
@@ -38,7 +40,7 @@ PLAIN: dict[str, Any] = {
 
 
 def vector_with(parse: Any, text: str) -> vector_pb2.Vector:
-    body: Body = parse(f'{{"m":{text}}}'.encode())
+    body: Reader = Reader(parse(f'{{"m":{text}}}'.encode()))
     vector = vector_pb2.Vector()
     fill_metadata(vector.metadata, body.root()["m"], body, "m")
     return vector
@@ -84,16 +86,19 @@ def test_what_metadata_cannot_be_is_refused_with_its_place(text: str, problem: s
 
 @pytest.mark.parametrize("number", [2**53, -(2**53), 1e300, 0.1, 1e20])
 def test_doubles_of_their_own_are_kept(number: float) -> None:
-    body = parse_carefully(b"{}")
+    body = Reader(parse_carefully(b"{}"))
     assert double(number, body, "p") == number
 
 
 def test_integers_beyond_are_named_whatever_road_they_came() -> None:
-    body = parse_carefully(b"{}")
+    body = Reader(parse_carefully(b"{}"))
     body.root()
-    for number in (2**53 + 1, Huge("9" * 30)):
+    for number in (2**53 + 1, 10**30, -(10**399)):
         with pytest.raises(VectorIndexParameterInvalid, match="an integer beyond"):
             double(number, body, "p")
+    for beyond in (Huge("1e400"), float("inf"), Huge("1" * 500)):
+        with pytest.raises(VectorIndexParameterInvalid, match="no double can hold"):
+            double(beyond, body, "p")
 
 
 def test_a_place_is_never_long() -> None:
@@ -105,7 +110,7 @@ def test_a_place_is_never_long() -> None:
 
 
 def struct_of(parse: Any, text: str) -> Struct:
-    body: Body = parse(f'{{"f":{text}}}'.encode())
+    body: Reader = Reader(parse(f'{{"f":{text}}}'.encode()))
     struct = Struct()
     fill_filter(struct, body.root()["f"], body)
     return struct

@@ -3,39 +3,292 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import grpc
 import grpc.aio
 import pytest
 
-from conftest import StartServer
 from oss.dialect import (
     ACCOUNT_ID,
     BUCKET,
     BUCKET_HOST,
-    DATE,
     DOOR,
     NOW_S,
     REGION,
     SERVICE_HOST,
     Answer,
-    Dialect,
     check_form,
-    dialect_before,
     request_ids,
-    vector,
 )
+from oss.signing import CREDENTIALS, SECRET, TRANSLATOR_KEY, VECTOR_A, signed
 from vectorbucket.errors import EntityTooLarge, ServiceUnavailable
-from vectorbucket_server.auth.credentials import Credentials, parse_credentials
+from vectorbucket.v1 import bucket_service_pb2, index_service_pb2, vector_service_pb2
+from vectorbucket_server.auth.credentials import parse_credentials
 from vectorbucket_server.auth.entries import (
     ACCOUNT_ID as ACCOUNT_ID_ENTRY,
 )
-from vectorbucket_server.auth.entries import AUTHORIZATION, FAULT, PRINCIPAL, REQUEST_ID, decode_fault
+from vectorbucket_server.auth.entries import (
+    AUTHORIZATION,
+    FAULT,
+    PRINCIPAL,
+    REQUEST_ID,
+    decode_fault,
+)
 from vectorbucket_server.rest.oss.messages import HttpRequest
-from vectorbucket_server.rest.oss.translator import OFFLOAD_BYTES, Door, Stubs, Translator
+from vectorbucket_server.rest.oss.translator import Door, Stubs, Translator
+
+
+class Recorder:
+    """Stands where stubs stand: answers with empty messages, and keeps what it was asked."""
+
+    def __init__(self, service: Any) -> None:
+        self.calls: list[tuple[str, Any, dict[str, Any]]] = []
+        self.failure: Exception | None = None
+        self._service = service
+
+    def __getattr__(self, rpc: str) -> Any:
+        async def call(request: Any, *, metadata: Any, timeout: float) -> Any:  # noqa: ASYNC109
+            assert timeout == 60
+            names = [name for name, _ in metadata]
+            assert len(set(names)) == len(names)
+            self.calls.append((rpc, request, dict(metadata)))
+            if self.failure is not None:
+                raise self.failure
+            output = self._service.methods_by_name[rpc].output_type
+            return output._concrete_class()
+
+        return call
+
+
+@pytest.fixture
+def recorders() -> Stubs:
+    return Stubs(
+        Recorder(bucket_service_pb2.DESCRIPTOR.services_by_name["BucketService"]),
+        Recorder(index_service_pb2.DESCRIPTOR.services_by_name["IndexService"]),
+        Recorder(vector_service_pb2.DESCRIPTOR.services_by_name["VectorService"]),
+    )
+
+
+def translator_on(stubs: Stubs, **named: Any) -> Translator:
+    async def offload(work: Any) -> Any:
+        return await asyncio.to_thread(work)
+
+    said: dict[str, Any] = {
+        "credentials": None,
+        "api_key": "",
+        "now_s": lambda: NOW_S,
+        "new_request_id": request_ids(),
+        "offload": offload,
+        **named,
+    }
+    return Translator(stubs, said.pop("door", DOOR), **said)
+
+
+def guarded(stubs: Stubs, **named: Any) -> Translator:
+    known = parse_credentials(CREDENTIALS)
+    return translator_on(stubs, credentials=lambda: known, api_key=TRANSLATOR_KEY, **named)
+
+
+def answer_to(translator: Translator, request: HttpRequest) -> Answer:
+    response = asyncio.run(translator.translate(request))
+    check_form(response)
+    return Answer(response)
+
+
+# --- What the server is told --------------------------------------------------------------------
+
+
+def test_an_open_door_tells_the_request_id_and_the_account_in_the_host(recorders: Stubs) -> None:
+    translator = translator_on(recorders)
+    answer = answer_to(translator, HttpRequest("GET", "/?bucketInfo", (("host", BUCKET_HOST),)))
+    ((rpc, request, entries),) = recorders.buckets.calls
+    assert (rpc, request.bucket) == ("GetVectorBucket", BUCKET)
+    request_id = answer.headers["x-oss-request-id"]
+    assert entries == {REQUEST_ID: request_id, ACCOUNT_ID_ENTRY: ACCOUNT_ID}
+
+
+def test_a_bucket_in_the_path_says_no_account(recorders: Stubs) -> None:
+    translator = translator_on(recorders)
+    answer_to(translator, HttpRequest("PUT", "/photos/", (("host", "127.0.0.1:9000"),)))
+    ((_, request, entries),) = recorders.buckets.calls
+    assert request.bucket == "photos"
+    assert set(entries) == {REQUEST_ID}
+
+
+def test_a_signed_request_is_made_in_the_name_of_its_credential(recorders: Stubs) -> None:
+    assert answer_to(guarded(recorders), VECTOR_A).status == 200
+    ((rpc, request, entries),) = recorders.vectors.calls
+    assert rpc == "PutVectorsBatch"
+    assert (request.bucket, request.index_name, len(request.vectors)) == (BUCKET, "idx1", 1)
+    assert entries[AUTHORIZATION] == f"Bearer {TRANSLATOR_KEY}"
+    assert entries[PRINCIPAL] == "owner"
+    assert entries[ACCOUNT_ID_ENTRY] == ACCOUNT_ID
+    assert FAULT not in entries
+
+
+def test_a_request_that_is_not_signed_is_told_of_without_its_body(recorders: Stubs) -> None:
+    bare = HttpRequest("POST", "/?putVectors", (("host", BUCKET_HOST),), VECTOR_A.body)
+    answer_to(guarded(recorders), bare)
+    ((_, request, entries),) = recorders.vectors.calls
+    assert (request.bucket, request.index_name, len(request.vectors)) == (BUCKET, "", 0)
+    assert PRINCIPAL not in entries
+    assert entries[AUTHORIZATION] == f"Bearer {TRANSLATOR_KEY}"
+    assert decode_fault(entries[FAULT]).code == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    ("body", "index_name", "code"),
+    [
+        (b'{"indexName":"i","vectors":1}', "i", "VectorIndexParameterInvalid"),
+        (b'{"vectors":1,"indexName":"i"}', "i", "VectorIndexParameterInvalid"),
+        (b'{"indexName":1,"vectors":[]}', "", "VectorIndexParameterInvalid"),
+        (b'{"indexName":"i"', "", "MalformedJson"),
+        (b"", "", "MalformedJson"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_sent_along(
+    recorders: Stubs, body: bytes, index_name: str, code: str
+) -> None:
+    request = HttpRequest("POST", "/?putVectors", (("host", BUCKET_HOST),), body)
+    answer_to(translator_on(recorders), request)
+    ((_, message, entries),) = recorders.vectors.calls
+    assert (message.bucket, message.index_name) == (BUCKET, index_name)
+    assert decode_fault(entries[FAULT]).code == code
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [
+        ("POST", "/?acl", 400),
+        ("POST", "/?queryVectorsFusion", 400),
+        ("GET", "/?putVectors", 405),
+        ("PATCH", "/", 405),
+        ("POST", "/object?putVectors", 400),
+        ("POST", "*", 400),
+    ],
+)
+def test_what_has_no_rpc_is_answered_here_once_it_is_known_who_calls(
+    recorders: Stubs, method: str, target: str, status: int
+) -> None:
+    request = HttpRequest(method, target, (("host", BUCKET_HOST),))
+    assert answer_to(translator_on(recorders), request).status == status
+    refused = answer_to(guarded(recorders), request)
+    assert (refused.status, refused.code) == (403, "AccessDenied")
+    if target.startswith("/?"):
+        known = signed(method, target.removeprefix("/?"))
+        assert answer_to(guarded(recorders), known).status == status
+    assert not any(recorder.calls for recorder in recorders)
+
+
+def test_a_request_without_a_bucket_is_refused_where_one_is_needed(recorders: Stubs) -> None:
+    request = HttpRequest("POST", "/?putVectors", (("host", SERVICE_HOST),))
+    assert answer_to(translator_on(recorders), request).code == "InvalidVectorBucketName"
+    assert answer_to(guarded(recorders), request).code == "AccessDenied"
+    known = signed("POST", "putVectors", bucket="", host=SERVICE_HOST)
+    assert answer_to(guarded(recorders), known).code == "InvalidVectorBucketName"
+    assert not any(recorder.calls for recorder in recorders)
+
+
+def test_a_signature_is_good_in_path_style_too(recorders: Stubs) -> None:
+    request = signed("GET", "bucketInfo", host="127.0.0.1:9000")
+    in_path = HttpRequest("GET", f"/{BUCKET}/?bucketInfo", request.headers)
+    assert answer_to(guarded(recorders), in_path).status == 200
+    ((_, message, entries),) = recorders.buckets.calls
+    assert (message.bucket, entries[PRINCIPAL]) == (BUCKET, "owner")
+    assert ACCOUNT_ID_ENTRY not in entries
+
+
+def test_a_presigned_request_is_good_and_its_parameters_are_no_flags(recorders: Stubs) -> None:
+    target = (
+        "/?bucketInfo&x-oss-credential=test-ak%2F20231216%2Fcn-hangzhou%2Foss%2Faliyun_v4_request"
+        "&x-oss-date=20231216T162057Z&x-oss-expires=600"
+        "&x-oss-signature-version=OSS4-HMAC-SHA256"
+        "&x-oss-signature=c17ef1db0a791f0ce661c3ac4a3f909de31c365aee919c1cb5b32db3ad9ab787"
+    )
+    request = HttpRequest("GET", target, (("host", BUCKET_HOST),))
+    assert answer_to(guarded(recorders), request).status == 200
+    assert recorders.buckets.calls[0][2][PRINCIPAL] == "owner"
+
+
+def test_the_credentials_are_asked_for_with_every_request(recorders: Stubs) -> None:
+    in_force = [
+        parse_credentials(CREDENTIALS.replace(SECRET, "other")),
+        parse_credentials(CREDENTIALS),
+    ]
+    translator = translator_on(recorders, credentials=lambda: in_force.pop(0))
+    for code in ("SignatureDoesNotMatch", None):
+        answer_to(translator, VECTOR_A)
+        fault = recorders.vectors.calls[-1][2].get(FAULT)
+        assert (fault and decode_fault(fault).code) == code
+
+
+# --- What the server answers --------------------------------------------------------------------
+
+
+def aio_error(code: grpc.StatusCode, details: str = "") -> grpc.aio.AioRpcError:
+    nothing = grpc.aio.Metadata()
+    return grpc.aio.AioRpcError(code, nothing, nothing, details, None)
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [
+        (aio_error(grpc.StatusCode.UNAVAILABLE), 503, "ServiceUnavailable"),
+        (aio_error(grpc.StatusCode.DEADLINE_EXCEEDED), 408, "RequestTimeout"),
+        (
+            aio_error(grpc.StatusCode.RESOURCE_EXHAUSTED, "Sent message larger than max (2 vs. 1)"),
+            413,
+            "EntityTooLarge",
+        ),
+        (aio_error(grpc.StatusCode.UNKNOWN, "a secret"), 500, "InternalError"),
+        (aio_error(grpc.StatusCode.UNAUTHENTICATED), 503, "ServiceUnavailable"),
+        (grpc.aio.UsageError("Channel is closed."), 503, "ServiceUnavailable"),
+    ],
+)
+def test_however_a_call_ends_it_is_answered_in_the_form_of_the_dialect(
+    recorders: Stubs, failure: Exception, status: int, code: str
+) -> None:
+    recorders.buckets.failure = failure
+    request = HttpRequest("GET", "/?bucketInfo", (("host", BUCKET_HOST),))
+    answer = answer_to(translator_on(recorders), request)
+    assert (answer.status, answer.code) == (status, code)
+    assert "secret" not in answer.message
+
+
+def test_a_missing_access_key_is_told_as_such_and_not_as_the_translator_s(recorders: Stubs) -> None:
+    recorders.vectors.failure = aio_error(grpc.StatusCode.UNAUTHENTICATED)
+    unknown = dict(VECTOR_A.headers)
+    unknown["authorization"] = unknown["authorization"].replace("test-ak", "nobody")
+    request = HttpRequest("POST", VECTOR_A.target, tuple(unknown.items()))
+    answer = answer_to(guarded(recorders), request)
+    assert (answer.status, answer.code) == (403, "InvalidAccessKeyId")
+    assert answer.message == "The OSS Access Key Id you provided does not exist in our records."
+
+
+def test_what_a_listener_refuses_is_told_in_the_same_form(recorders: Stubs) -> None:
+    translator = translator_on(recorders)
+    for error, status in (
+        (EntityTooLarge("too large"), 413),
+        (ServiceUnavailable("stopping"), 503),
+    ):
+        response = translator.refused(error, "photos-1.h")
+        check_form(response)
+        assert response.status == status
+        assert Answer(response).body["Error"]["HostId"] == "photos-1.h"
+    assert Answer(translator.refused(EntityTooLarge("x"))).body["Error"]["HostId"] == ""
+
+
+# --- The door -----------------------------------------------------------------------------------
+
+
+def test_base_domains_say_what_names_a_bucket(recorders: Stubs) -> None:
+    door = Door(region=REGION, account_id=ACCOUNT_ID, base_domains=("Node-7.Example",))
+    translator = translator_on(recorders, door=door)
+    for host, bucket in (("node-7.example", ""), ("photos-1.node-7.example:80", "photos")):
+        answer_to(
+            translator, HttpRequest("GET", "/" if not bucket else "/?bucketInfo", (("host", host),))
+        )
+    (listing, showing) = recorders.buckets.calls
+    assert listing[0] == "ListVectorBuckets"
+    assert (showing[0], showing[1].bucket) == ("GetVectorBucket", "photos")

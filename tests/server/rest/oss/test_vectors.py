@@ -16,6 +16,7 @@ from vectorbucket.v1 import vector_service_pb2 as messages
 from vectorbucket_server.rest.oss import vectors
 from vectorbucket_server.rest.oss.bodies import parse_carefully, parse_quickly
 from vectorbucket_server.rest.oss.conversion import About
+from vectorbucket_server.rest.oss.reader import Reader
 
 ROADS = (parse_quickly, parse_carefully)
 
@@ -24,23 +25,22 @@ ROADS = (parse_quickly, parse_carefully)
 def test_vectors_are_read_whole_and_their_numbers_as_bytes(parse: Any) -> None:
     raw = (
         b'{"vectors":[{"key":"a","data":{"float32":[1,2.5]},"metadata":{"t":"x","l":[1,"y"]}},'
-        b'{"metadata":{},"data":{"float32":[0.1,1e-50]},"key":"b"},{"key":"c"},{"data":{}}],'
+        b'{"metadata":{},"data":{"float32":[0.1,1e-50]},"key":"b"},{"key":"c"},{}],'
         b'"indexName":"faces"}'
     )
     request = messages.PutVectorsBatchRequest()
-    vectors.fill_put(request, parse(raw))
+    vectors.fill_put(request, Reader(parse(raw)))
     first = vector_of("a", (1, 2.5), {"t": "x", "l": [1, "y"]}, as_bytes=True)
     second = vector_of("b", (0.1, 0), as_bytes=True)
-    nothing = vector_pb2.Vector(data=vector_pb2.VectorData())
     expected = messages.PutVectorsBatchRequest(
-        index_name="faces", vectors=[first, second, vector_pb2.Vector(key="c"), nothing]
+        index_name="faces", vectors=[first, second, vector_pb2.Vector(key="c"), vector_pb2.Vector()]
     )
     assert request == expected
 
 
 def test_a_fault_is_found_with_the_index_already_read() -> None:
     request = messages.PutVectorsBatchRequest()
-    body = parse_carefully(b'{"vectors":[{"key":"a"},{"key":[]}],"indexName":"faces"}')
+    body = Reader(parse_carefully(b'{"vectors":[{"key":"a"},{"key":[]}],"indexName":"faces"}'))
     with pytest.raises(VectorIndexParameterInvalid) as caught:
         vectors.fill_put(request, body)
     assert caught.value.field == "vectors[1].key"
@@ -51,7 +51,7 @@ def test_a_fault_is_found_with_the_index_already_read() -> None:
 def test_keys_and_what_is_wanted_of_them_are_read(parse: Any) -> None:
     request = messages.GetVectorsRequest()
     raw = b'{"indexName":"i","keys":["a","b"],"returnData":true,"returnMetadata":true}'
-    vectors.fill_get(request, parse(raw))
+    vectors.fill_get(request, Reader(parse(raw)))
     assert MessageToDict(request) == {
         "indexName": "i",
         "keys": ["a", "b"],
@@ -60,7 +60,7 @@ def test_keys_and_what_is_wanted_of_them_are_read(parse: Any) -> None:
         "dataEncoding": "DATA_ENCODING_FLOAT32_LE",
     }
     deletion = messages.DeleteVectorsRequest()
-    vectors.fill_delete(deletion, parse(raw))
+    vectors.fill_delete(deletion, Reader(parse(raw)))
     assert deletion == messages.DeleteVectorsRequest(index_name="i", keys=["a", "b"])
 
 
@@ -71,7 +71,7 @@ def test_a_listing_is_read_whole(parse: Any) -> None:
         b'{"indexName":"i","maxResults":7,"nextToken":"t","segmentCount":4,"segmentIndex":3,'
         b'"returnData":false,"returnMetadata":true}'
     )
-    vectors.fill_list(request, parse(raw))
+    vectors.fill_list(request, Reader(parse(raw)))
     assert request == messages.ListVectorsRequest(
         index_name="i",
         max_results=7,
@@ -90,7 +90,7 @@ def test_a_query_is_read_whole(parse: Any) -> None:
         b'{"indexName":"i","queryVector":{"float32":[1,2]},"topK":5,"filter":{"t":{"$eq":"x"}},'
         b'"returnDistance":true,"returnMetadata":true}'
     )
-    vectors.fill_query(request, parse(raw))
+    vectors.fill_query(request, Reader(parse(raw)))
     expected = messages.QueryVectorsRequest(
         index_name="i",
         query_vector=data_of((1, 2), as_bytes=True),
@@ -106,7 +106,7 @@ def test_a_query_is_read_whole(parse: Any) -> None:
 def test_no_filter_and_an_empty_one_are_carried_as_such(filter_: str, *, present: bool) -> None:
     for parse in ROADS:
         request = messages.QueryVectorsRequest()
-        vectors.fill_query(request, parse(f'{{"filter":{filter_}}}'.encode()))
+        vectors.fill_query(request, Reader(parse(f'{{"filter":{filter_}}}'.encode())))
         assert request.HasField("filter") == present
 
 
@@ -197,5 +197,5 @@ def test_numbers_cross_both_ways_bit_for_bit() -> None:
     about = About(messages.GetVectorsRequest(), "h")
     written = vectors.say_vectors([answer], about).body
     request = messages.PutVectorsBatchRequest()
-    vectors.fill_put(request, parse_quickly(written))
+    vectors.fill_put(request, Reader(parse_quickly(written)))
     assert list(request.vectors) == list(answer.vectors)
