@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,15 +37,20 @@ def log_lines(server_log: io.StringIO) -> Callable[[], list[dict[str, Any]]]:
 
 
 @pytest.fixture
-def start_server(server_log: io.StringIO) -> Iterator[StartServer]:
+def start_server(server_log: io.StringIO, tmp_path: Path) -> Iterator[StartServer]:
     """Start servers with settings by keyword; over the memory engine unless ``over`` names one."""
     with ExitStack() as stack:
 
         def start(**settings: Any) -> Server:
             engine = settings.pop("over", None)
-            settings = {"engine": "memory", "grpc_address": "127.0.0.1:0"} | settings
+            usual: dict[str, Any] = {
+                "engine": "memory",
+                "grpc_address": "127.0.0.1:0",
+                "bucket_log_dir": tmp_path / "bucket-logs",
+            }
             log = make_logger("json", "debug", server_log)
-            return stack.enter_context(running_server(Settings(**settings), engine=engine, log=log))
+            made = running_server(Settings(**(usual | settings)), engine=engine, log=log)
+            return stack.enter_context(made)
 
         yield start
 

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from raw_http import RawAnswer, Serving, serving
-from vectorbucket.errors import VectorBucketError
+from vectorbucket.errors import AccessDenied, VectorBucketError
 from vectorbucket_server.rest.app import make_app
 from vectorbucket_server.rest.options import RestOptions
-from vectorbucket_server.rest.oss.messages import HttpRequest, HttpResponse
+from vectorbucket_server.rest.oss.messages import HttpRequest, HttpResponse, Identified
 
-PATIENT = RestOptions(body_bytes_max=2_000_000, in_flight_bytes_max=4_000_000, connections_max=8)
+PATIENT = RestOptions(body_bytes_max=2_000_000, bodies_bytes_max=4_000_000, connections_max=8)
 """Bounds that are reached, and patience that is not."""
 
 HASTY = RestOptions(
@@ -54,12 +54,23 @@ class Echo:
         for loop, gate in self._gates:
             loop.call_soon_threadsafe(gate.set)
 
-    async def translate(self, request: HttpRequest) -> HttpResponse:
+    def identify(self, request: HttpRequest) -> Identified:
+        """Know everybody who does not say that they are strange."""
+        assert request.body == b""
+        strange = request.header("x-stranger")
+        return Identified(refusal=AccessDenied("nobody knows you") if strange else None)
+
+    async def translate(self, request: HttpRequest, identified: Identified) -> HttpResponse:
         """Return what was asked."""
+        if identified.refusal is not None:
+            assert request.body == b""
+            return self.refused(identified.refusal)
         self.targets.append(request.target)
         match request.target:
             case "/wait":
                 await self._wait()
+            case "/stubborn":
+                await self._wait(stubborn=True)
             case "/nothing":
                 return HttpResponse(204, (), b"")
             case "/large":
@@ -73,6 +84,7 @@ class Echo:
             "body": request.body[:100].decode("latin-1"),
             "size": len(request.body),
             "sum": sum(request.body),
+            "from": request.remote_address,
         }
         return HttpResponse(200, (JSON,), json.dumps(asked).encode())
 
@@ -82,7 +94,8 @@ class Echo:
         again = () if error.retry_after_s is None else (("retry-after", "1"),)
         return HttpResponse(error.http_status, (JSON, *again), json.dumps({"Error": said}).encode())
 
-    async def _wait(self) -> None:
+    async def _wait(self, *, stubborn: bool = False) -> None:
+        """Wait for ``go_on``, if stubborn even when broken off."""
         gate = asyncio.Event()
         self._gates.append((asyncio.get_running_loop(), gate))
         self.waiting.release()
@@ -90,6 +103,8 @@ class Echo:
             await gate.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
+            if stubborn:
+                await gate.wait()
             raise
 
 

@@ -87,6 +87,7 @@ class BucketSettings(Caller):
             InvalidVectorBucketName: The name of the bucket, or of the target, is not legal.
             NoSuchBucket: There is no such bucket.
             InvalidArgument: The prefix or the role is not legal.
+            AccessDenied: The target exists, and belongs to another account.
         """
         request = messages.PutBucketLoggingRequest(bucket=bucket, logging=logging_message(logging))
         self._call(self._buckets.PutBucketLogging, request, timeout_s)

@@ -65,6 +65,11 @@ class Bucket:
     logging: BucketLogging | None = None
     """None while requests are not logged."""
 
+    def is_same(self, other: Bucket) -> bool:
+        """Return whether another bucket is this one, perhaps with other settings by now."""
+        mine = (self.name, self.account_id, self.created_ms)
+        return mine == (other.name, other.account_id, other.created_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class GraphOptions:

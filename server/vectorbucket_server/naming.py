@@ -21,6 +21,10 @@ from vectorbucket.errors import (
 from vectorbucket.limits import Limits
 from vectorbucket_server.model import BucketLogging
 
+ACCOUNT_ID_FORM = "[0-9]{1,32}"
+"""What the whole id of an account looks like: a regular expression. Source: ours; those of the
+service have 16 digits."""
+
 _BUCKET = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
 _INDEX_STRICT = re.compile(r"[A-Za-z][A-Za-z0-9]*", re.ASCII)
 _INDEX_LENIENT = re.compile(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
@@ -34,6 +38,11 @@ def shown(value: str) -> str:
     if len(value) <= _SHOWN_CHARACTERS:
         return repr(value)
     return f"{value[:_SHOWN_CHARACTERS]!r}… ({len(value)} characters)"
+
+
+def fact(value: str) -> str:
+    """Return a value as a fact for programs: as it is, if it is short and printable."""
+    return value if len(value) <= _SHOWN_CHARACTERS and value.isprintable() else shown(value)
 
 
 def check_text(
@@ -197,12 +206,7 @@ def _invalid(
     error: type[InvalidRequest] = VectorIndexParameterInvalid,
 ) -> InvalidRequest:
     """Return the error about a name, with its value and limit as facts of their own."""
-    details = {"value": _fact(value)}
+    details = {"value": fact(value)}
     if limit is not None:
         details["limit"] = str(limit)
     return error(problem, field=field, details=details)
-
-
-def _fact(value: str) -> str:
-    """Return a name as a fact for programs: as it is, if it is short and printable."""
-    return value if len(value) <= _SHOWN_CHARACTERS and value.isprintable() else shown(value)

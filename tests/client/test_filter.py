@@ -69,7 +69,7 @@ def test_no_filter_is_no_message_and_an_empty_one_is_an_empty_message() -> None:
         ),
         ({"size": float("nan")}, "filter.size", "is nan; numbers must be finite"),
         ({"size": {"$lt": float("inf")}}, "filter.size.$lt", "is inf"),
-        ({"tags": {"$in": {"a", "b"}}}, "filter.tags.$in", "is a set"),
+        ({"tags": {"$in": {"a"}}}, "filter.tags.$in", "is a set"),
         ({"raw": b"x"}, "filter.raw", "is a bytes"),
         ({3: "a"}, "filter", "has a member named 3"),
         ({"a": {None: 1}}, "filter.a", "has a member named None"),

@@ -83,7 +83,7 @@ def test_hits_hold_only_what_was_asked_for(searcher: Client) -> None:
         ({"missing": {"$exists": False}}, lambda _: True),
         ({"number": {"$gt": np.int64(190)}}, lambda n: n > 190),
     ],
-    ids=str,
+    ids=lambda value: "matches" if callable(value) else str(value),
 )
 def test_only_vectors_that_match_the_filter_take_part(
     searcher: Client, wanted: dict[str, Any] | None, among: Callable[[int], bool]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 
@@ -116,6 +117,28 @@ class ControlPlane:
         subject.engine.set_bucket_logging("things", None)
         assert subject.buckets() == [bucket]
         assert subject.engine.get_index("things", "vectors") == index
+
+    def test_bucket_that_is_another_one_than_was_seen_is_left_alone(self, subject: Subject) -> None:
+        engine = subject.engine
+        now = Bucket("things", "another", 5, POLICY)
+        engine.put_bucket(now, buckets_max=1)
+        for seen in (replace(now, account_id=ACCOUNT), replace(now, created_ms=4)):
+            calls: list[Callable[[], object]] = [
+                partial(engine.set_bucket_policy, "things", "", seen=seen),
+                partial(engine.set_bucket_logging, "things", BucketLogging("logs"), seen=seen),
+                partial(engine.delete_bucket, "things", seen=seen),
+            ]
+            for call in calls:
+                with pytest.raises(NoSuchBucket, match="things"):
+                    call()
+        assert engine.get_bucket("things") == now
+        # Whoever saw it with other settings saw this one.
+        seen = replace(now, policy="", logging=BucketLogging("logs"))
+        engine.set_bucket_policy("things", "", seen=seen)
+        engine.set_bucket_logging("things", None, seen=seen)
+        engine.delete_bucket("things", seen=seen)
+        with raises_as(NoSuchBucket):
+            engine.get_bucket("things")
 
     def test_policies_and_logging_set_at_once_are_all_kept(self, subject: Subject) -> None:
         bucket = subject.put_bucket()

@@ -216,6 +216,18 @@ def stubs_on(channel: grpc.aio.Channel) -> Stubs:
     )
 
 
+class _Told:
+    """A stub that tells which of its RPCs is called."""
+
+    def __init__(self, stub: Any, on_call: Callable[[str], object]) -> None:
+        self._stub = stub
+        self._on_call = on_call
+
+    def __getattr__(self, rpc: str) -> Any:
+        self._on_call(rpc)
+        return getattr(self._stub, rpc)
+
+
 @contextmanager
 def dialect_before(
     address: str,
@@ -224,6 +236,7 @@ def dialect_before(
     credentials: Credentials | None = None,
     api_key: str = "",
     timeout_s: float = 20.0,
+    on_call: Callable[[str], object] | None = None,
 ) -> Iterator[Dialect]:
     """Yield the dialect before a server.
 
@@ -233,6 +246,7 @@ def dialect_before(
         credentials: Whose signatures are good; None: none is read.
         api_key: What the translator calls with.
         timeout_s: Longest that an RPC may take.
+        on_call: Is told the name of every RPC before it is called.
     """
     offloaded: list[int] = []
 
@@ -246,8 +260,9 @@ def dialect_before(
 
     with asyncio.Runner() as runner:
         channel = runner.run(opened())
+        stubs = stubs_on(channel)
         translator = Translator(
-            stubs_on(channel),
+            stubs if on_call is None else Stubs(*(_Told(stub, on_call) for stub in stubs)),
             door,
             credentials=None if credentials is None else lambda: credentials,
             api_key=api_key,

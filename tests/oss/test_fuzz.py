@@ -90,6 +90,10 @@ HEADERS = [
     ("content-md5", "x"),
     ("x-vectorbucket-principal", "owner"),
     ("expect", "100-continue"),
+    ("origin", "null"),
+    ("origin", f"http://{SERVICE_HOST}"),
+    ("referer", "http://\xff/"),
+    ("sec-fetch-site", "cross-site"),
 ]
 TOKENS = [
     *(b"null", b"true", b"{}", b"[]", b"[[]]", b"-0", b"1e400", b"-1e-400", b"NaN", b"Infinity"),

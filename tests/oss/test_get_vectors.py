@@ -17,7 +17,7 @@ def test_get_vectors_is_answered_as_the_sdks_expect(dialect: Dialect, sdk: str) 
     ("body", "words"),
     [
         ({}, "keys must be an array, and is missing"),
-        ({"keys": None}, "keys must be an array, and is null"),
+        ({"keys": None}, "keys must be an array, and is missing"),
         ({"keys": "a"}, "keys must be an array, and is the string 'a'"),
         ({"keys": ["a", 1]}, "keys[1] must be a string, and is the number 1"),
         ({"keys": [["a"]]}, "keys[0] must be a string, and is an array"),

@@ -51,7 +51,7 @@ def test_eleven_indexes_by_five_are_three_pages_though_they_go_meanwhile(dialect
         ({"nextToken": "x"}, "nextToken 'x'"),
         ({"nextToken": "x" * 513}, "nextToken has 513 bytes; the limit is 512"),
         ({"nextToken": 5}, "nextToken must be a string"),
-        ({"prefix": None}, "prefix must be a string, and is null"),
+        ({"prefix": 5}, "prefix must be a string, and is the number 5"),
     ],
 )
 def test_wrong_members_are_refused_and_named(dialect: Dialect, body: object, words: str) -> None:
@@ -59,3 +59,9 @@ def test_wrong_members_are_refused_and_named(dialect: Dialect, body: object, wor
     answer = dialect.post("listVectorIndexes", body)
     assert (answer.status, answer.code) == (400, "VectorIndexParameterInvalid")
     assert words in answer.message
+
+
+def test_members_that_are_null_are_as_if_they_were_not_there(dialect: Dialect) -> None:
+    dialect.make_index()
+    body = {"maxResults": None, "nextToken": None, "prefix": None}
+    assert len(dialect.done("POST", "listVectorIndexes", body).body["indexes"]) == 1

@@ -25,7 +25,7 @@ def logging(**members: object) -> dict[str, object]:
         ({"BucketLoggingStatus": {}}, "BucketLoggingStatus.LoggingEnabled"),
         ({"BucketLoggingStatus": {"LoggingEnabled": []}}, "BucketLoggingStatus.LoggingEnabled"),
         (logging(TargetBucket=1), "LoggingEnabled.TargetBucket"),
-        (logging(TargetBucket="logs", TargetPrefix=None), "LoggingEnabled.TargetPrefix"),
+        (logging(TargetBucket="logs", TargetPrefix=1), "LoggingEnabled.TargetPrefix"),
         (logging(TargetBucket="logs", TargetPrefix="../up"), "LoggingEnabled.TargetPrefix"),
         (logging(TargetBucket="logs", TargetPrefix="/top"), "LoggingEnabled.TargetPrefix"),
         (logging(TargetBucket="logs", LoggingRole="r" * 129), "LoggingEnabled.LoggingRole"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from oss.dialect import Dialect
@@ -36,7 +38,8 @@ def definition(**members: object) -> dict[str, object]:
         ({"distanceMetric": "ip"}, "distanceMetric is 'ip'; it must be euclidean or cosine"),
         ({"distanceMetric": "COSINE"}, "distanceMetric is 'COSINE'"),
         ({"dataType": "demo"}, "dataType is 'demo'; it must be float32"),
-        ({"dataType": None}, "dataType must be a string, and is null"),
+        ({"distanceMetric": None}, "distanceMetric is missing; it must be euclidean or cosine"),
+        ({"dimension": None}, "dimension is 0"),
         ({"metadata": []}, "metadata must be an object"),
         ({"metadata": {"nonFilterableMetadataKeys": "a"}}, "nonFilterableMetadataKeys must be"),
         ({"metadata": {"nonFilterableMetadataKeys": ["a", 1]}}, "nonFilterableMetadataKeys[1]"),
@@ -53,8 +56,9 @@ def test_wrong_members_are_refused_and_named(
     assert words in answer.message
 
 
-def test_a_missing_type_means_float32(dialect: Dialect) -> None:
-    dialect.make_index()
+@pytest.mark.parametrize("members", [{}, {"dataType": None, "metadata": None}])
+def test_a_missing_type_means_float32(dialect: Dialect, members: dict[str, Any]) -> None:
+    dialect.make_index(**members)
     assert dialect.post("getVectorIndex", {"indexName": "idx1"}).body["index"]["dataType"] == (
         "float32"
     )

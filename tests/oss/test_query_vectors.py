@@ -28,6 +28,9 @@ def query(**members: object) -> dict[str, object]:
         ({"topK": 2**31}, f"topK is {2**31}"),
         ({"topK": 10**30}, f"topK is {10**30}; it must be within"),
         ({"queryVector": ...}, "queryVector is missing"),
+        ({"queryVector": None}, "queryVector is missing"),
+        ({"queryVector": {"float32": []}}, "queryVector has 0 numbers"),
+        ({"topK": None}, "topK is 0"),
         ({"queryVector": [0, 0, 0]}, "queryVector must be an object, and is an array"),
         ({"queryVector": {"float32": [0, 0]}}, "queryVector has 2 numbers"),
         ({"queryVector": {"float32": [0, 0, "0"]}}, "queryVector.float32[2] must be a number"),
@@ -43,7 +46,7 @@ def query(**members: object) -> dict[str, object]:
         ({"filter": {"$and": [{"n": {"$gt": "x"}}]}}, "filter.$and[0].n.$gt: expected a number"),
         ({"filter": {"secret": "x"}}, "non-filterable"),
         ({"returnDistance": 0}, "returnDistance must be true or false"),
-        ({"returnMetadata": None}, "returnMetadata must be true or false, and is null"),
+        ({"returnMetadata": 1}, "returnMetadata must be true or false, and is the number 1"),
     ],
 )
 def test_wrong_members_are_refused_and_named(

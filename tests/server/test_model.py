@@ -173,6 +173,13 @@ def test_bucket_has_no_policy_and_no_logging_unless_they_are_said() -> None:
     assert (bucket.policy, bucket.logging) == ("", None)
 
 
+def test_bucket_is_the_same_with_other_settings_and_another_one_of_another_making() -> None:
+    bucket = Bucket("photos", "1234567890", created_ms=1)
+    assert bucket.is_same(dataclasses.replace(bucket, policy="{}", logging=BucketLogging("logs")))
+    for changed in ({"name": "videos"}, {"account_id": "1"}, {"created_ms": 2}):
+        assert not bucket.is_same(dataclasses.replace(bucket, **changed))
+
+
 def test_logging_needs_only_a_target() -> None:
     assert BucketLogging("logs") == BucketLogging("logs", target_prefix="", logging_role="")
 

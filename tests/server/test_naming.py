@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from vectorbucket.errors import (
 from vectorbucket.limits import OSS, UNLIMITED, Limits
 from vectorbucket_server.model import BucketLogging
 from vectorbucket_server.naming import (
+    ACCOUNT_ID_FORM,
     check_bucket_name,
     check_index_name,
     check_key,
@@ -365,3 +367,18 @@ def test_facts_are_bare_where_they_are_short_and_printable_and_shown_elsewhere()
     assert fact("a b") == "a b"
     assert fact("a\n") == "'a\\n'"
     assert fact("-" * 100) == shown("-" * 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("1", True),
+        ("1" * 32, True),
+        ("", False),
+        ("1" * 33, False),
+        ("1a", False),
+        ("\u0661", False),
+    ],
+)
+def test_account_id_is_one_to_32_digits(text: str, *, is_one: bool) -> None:
+    assert (re.fullmatch(ACCOUNT_ID_FORM, text) is not None) is is_one

@@ -243,6 +243,8 @@ class BucketServiceServicer(object):
         - `NOT_FOUND` (ERROR_REASON_NO_SUCH_BUCKET): make the bucket first.
         - `INVALID_ARGUMENT` (ERROR_REASON_INVALID_ARGUMENT): `logging` is missing, or one of its
         fields is out of its range; the `BadRequest` detail names it.
+        - `PERMISSION_DENIED` (ERROR_REASON_ACCESS_DENIED): also if the target exists and belongs to
+        another account; choose one of your own, or a name that is free.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

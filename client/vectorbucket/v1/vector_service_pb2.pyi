@@ -78,7 +78,7 @@ class GetVectorsResponse(_message.Message):
     def __init__(self, vectors: _Optional[_Iterable[_Union[_vector_pb2.Vector, _Mapping]]] = ...) -> None: ...
 
 class ListVectorsRequest(_message.Message):
-    __slots__ = ("bucket", "index_name", "max_results", "next_token", "return_data", "return_metadata", "segment_count", "segment_index", "data_encoding")
+    __slots__ = ("bucket", "index_name", "max_results", "next_token", "return_data", "return_metadata", "segment_count", "segment_index", "data_encoding", "whole_page")
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     INDEX_NAME_FIELD_NUMBER: _ClassVar[int]
     MAX_RESULTS_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +88,7 @@ class ListVectorsRequest(_message.Message):
     SEGMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_INDEX_FIELD_NUMBER: _ClassVar[int]
     DATA_ENCODING_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_PAGE_FIELD_NUMBER: _ClassVar[int]
     bucket: str
     index_name: str
     max_results: int
@@ -97,7 +98,8 @@ class ListVectorsRequest(_message.Message):
     segment_count: int
     segment_index: int
     data_encoding: _vector_pb2.DataEncoding
-    def __init__(self, bucket: _Optional[str] = ..., index_name: _Optional[str] = ..., max_results: _Optional[int] = ..., next_token: _Optional[str] = ..., return_data: bool = ..., return_metadata: bool = ..., segment_count: _Optional[int] = ..., segment_index: _Optional[int] = ..., data_encoding: _Optional[_Union[_vector_pb2.DataEncoding, str]] = ...) -> None: ...
+    whole_page: bool
+    def __init__(self, bucket: _Optional[str] = ..., index_name: _Optional[str] = ..., max_results: _Optional[int] = ..., next_token: _Optional[str] = ..., return_data: bool = ..., return_metadata: bool = ..., segment_count: _Optional[int] = ..., segment_index: _Optional[int] = ..., data_encoding: _Optional[_Union[_vector_pb2.DataEncoding, str]] = ..., whole_page: bool = ...) -> None: ...
 
 class ListVectorsResponse(_message.Message):
     __slots__ = ("vectors", "next_token")

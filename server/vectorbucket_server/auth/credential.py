@@ -34,7 +34,7 @@ class Credential:
     owner: bool = False
     """May do everything with what is its account's."""
     impersonate: bool = False
-    """May call in the name of others: a translator."""
+    """Calls in the name of others, and never for itself: a translator."""
     statements: tuple[Statement, ...] = ()
     principal: Principal = field(init=False, repr=False, compare=False)
     """Who it is, without how it is known."""

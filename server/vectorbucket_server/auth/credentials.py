@@ -24,6 +24,7 @@ from vectorbucket_server.auth.api_keys import is_hashed
 from vectorbucket_server.auth.credential import Credential, Credentials
 from vectorbucket_server.auth.policy import parse_statements
 from vectorbucket_server.auth.statement import Statement
+from vectorbucket_server.naming import ACCOUNT_ID_FORM
 
 __all__ = [
     "BadCredentials",
@@ -42,7 +43,7 @@ LOOK_AGAIN_S = 1.0
 """Seconds for which a file is taken to be as it was."""
 
 _NAME = re.compile(r"(?!\d+$)[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
-_ACCOUNT_ID = re.compile(r"[0-9]{1,32}", re.ASCII)
+_ACCOUNT_ID = re.compile(ACCOUNT_ID_FORM, re.ASCII)
 _ACCESS_KEY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}", re.ASCII)
 _SECRET = re.compile(r"[^\x00-\x20\x7f]{1,1024}")
 _TOKEN = re.compile(r"[\x21-\x7e]{0,4096}")
@@ -259,15 +260,17 @@ class CredentialsFile:
         """Read the file again if it is, or was at the last look, another one than before.
 
         Two writes within one tick of the file system's clock look alike, so that a change is read
-        once more at the next look, when the tick is over.
+        once more at the next look, when the tick is over. What could not be read is settled never.
         """
         stamp: _Stamp | None = None
         try:
             stamp = self._stamp_now()
-            if stamp == self._stamp and self._settled:
+            same, self._stamp = stamp == self._stamp, stamp
+            if same and self._settled:
                 return
-            self._settled, self._stamp = stamp == self._stamp, stamp
+            self._settled = False
             text, digest = self._read()
+            self._settled = same
             if digest != self._digest:
                 self._credentials = self._parsed(text, self._credentials.version + 1)
                 self._digest = digest

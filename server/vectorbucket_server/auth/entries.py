@@ -40,6 +40,9 @@ ACCOUNT_ID = "x-vectorbucket-account-id"
 FAULT = "x-vectorbucket-fault-bin"
 """An error that is known already."""
 
+REMOTE_ADDRESS = "x-vectorbucket-remote-address"
+"""From where the request came that a translator serves, as ``HOST:PORT``: for logs."""
+
 MESSAGE_CHARACTERS_MAX = 1000
 """Characters of a fault's message, at most."""
 
@@ -74,6 +77,7 @@ class Entries:
     account_id: str | None = None
     fault: bytes | None = field(default=None, repr=False)
     """Encoded."""
+    remote_address: str | None = None
 
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         """Return the entries as gRPC sends them."""
@@ -83,6 +87,7 @@ class Entries:
             (REQUEST_ID, self.request_id),
             (ACCOUNT_ID, self.account_id),
             (FAULT, self.fault),
+            (REMOTE_ADDRESS, self.remote_address),
         )
         return tuple((name, value) for name, value in pairs if value is not None)
 
@@ -93,6 +98,7 @@ _FIELDS: Mapping[str, str] = {
     REQUEST_ID: "request_id",
     ACCOUNT_ID: "account_id",
     FAULT: "fault",
+    REMOTE_ADDRESS: "remote_address",
 }
 
 
@@ -114,9 +120,14 @@ def read_entries(metadata: Iterable[tuple[str, str | bytes]]) -> Entries:
             raise InvalidArgument(f"the metadata entry {name} has not its type", field=name)
         found[member] = value
     if "api_key" in found:
-        scheme, _, key = found["api_key"].partition(" ")
-        found["api_key"] = key.strip(" ") if scheme.lower() == "bearer" else ""
+        found["api_key"] = api_key_of(found["api_key"])
     return Entries(**found)
+
+
+def api_key_of(authorization: str) -> str:
+    """Return the API key that an AUTHORIZATION entry holds; empty if it holds none."""
+    scheme, _, key = authorization.partition(" ")
+    return key.strip(" ") if scheme.lower() == "bearer" else ""
 
 
 # --- Faults -------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from vectorbucket.errors import InvalidPolicyDocument, InvalidRequest, Malformed
 from vectorbucket_server.auth.actions import INDEX_ACTIONS, LIST_BUCKETS, VECTOR_ACTIONS
 from vectorbucket_server.auth.principal import Principal
 from vectorbucket_server.auth.statement import EVERYBODY, Effect, Statement
-from vectorbucket_server.naming import shown
+from vectorbucket_server.naming import fact, shown
 
 __all__ = [
     "Effect",
@@ -254,12 +254,14 @@ def _unknown(path: str, name: object, known: Sequence[str]) -> InvalidPolicyDocu
 
 
 def _expected(path: str, wanted: str, found: object) -> InvalidPolicyDocument:
-    what = shown(found) if isinstance(found, str) else _KINDS.get(type(found), "something else")
+    if isinstance(found, str):
+        return _invalid(path, f"expected {wanted}, found {shown(found)}", value=fact(found))
+    what = "an empty list" if found == [] else _KINDS.get(type(found), "something else")
     return _invalid(path, f"expected {wanted}, found {what}")
 
 
-def _invalid(path: str, problem: str) -> InvalidPolicyDocument:
-    return InvalidPolicyDocument(f"{path}: {problem}", field=path)
+def _invalid(path: str, problem: str, **facts: str) -> InvalidPolicyDocument:
+    return InvalidPolicyDocument(f"{path}: {problem}", field=path, details=facts)
 
 
 _KINDS: Mapping[type, str] = {

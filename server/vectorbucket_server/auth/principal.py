@@ -42,10 +42,25 @@ class Caller:
     """The account that the bucket has to belong to; empty if any will do."""
     fault: VectorBucketError | None = None
     """What is wrong with the request already; to be raised where it is found by order."""
+    remote_address: str = ""
+    """From where the request came that a translator serves; empty if it does not say."""
     version: int = 0
     """Of the credentials by which it was authenticated."""
     entries: Entries = field(default_factory=Entries, repr=False)
     """What it was authenticated by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """What is believed, for the logs, of whoever sent a call that was refused."""
+
+    name: str = ""
+    """Of the credential whose key the call came with; empty if it is nobody's, or if it is about
+    somebody else's signature."""
+    remote_address: str = ""
+    """As of a caller."""
+    is_relayed: bool = False
+    """Whether a translator says that it serves a request which it found wrong."""
 
 
 _current: ContextVar[Caller | None] = ContextVar("caller", default=None)

@@ -12,7 +12,9 @@ Rules of this file:
 - Batches cross the seam, not single vectors; queries cross it as a matrix, so that one and many
   take the same path.
 - Data-plane calls take the Index that ``get_index`` returned. If that index has been deleted since
-  (even if another was made under its name), they raise NoSuchVectorIndex.
+  (even if another was made under its name), they raise NoSuchVectorIndex. Calls that change a
+  bucket take its name and, as ``seen``, the Bucket that ``get_bucket`` returned: who may change one
+  may not change another account's that has its name since.
 - Engines are used by many threads at once.
 
 Source: the shape of leveldb's ``db.h`` and restic's ``backend.go``.
@@ -200,35 +202,37 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def delete_bucket(self, bucket_name: str) -> None:
+    def delete_bucket(self, bucket_name: str, seen: Bucket | None = None) -> None:
         """Delete an empty bucket, durably.
 
         Raises:
-            NoSuchBucket: It does not exist.
+            NoSuchBucket: It does not exist, or is another one than was seen.
             VectorBucketNotEmpty: It holds an index.
         """
 
     @abstractmethod
-    def set_bucket_policy(self, bucket_name: str, policy: str) -> None:
+    def set_bucket_policy(self, bucket_name: str, policy: str, seen: Bucket | None = None) -> None:
         """Give a bucket a policy, durably, in place of the one of before.
 
         The text is kept as it is, character for character; an empty one means no policy. Nothing
         else of the bucket changes.
 
         Raises:
-            NoSuchBucket: It does not exist.
+            NoSuchBucket: It does not exist, or is another one than was seen.
             ServiceUnavailable: The store failed. Which policy is stored is unknown; setting it
                 again is correct.
         """
 
     @abstractmethod
-    def set_bucket_logging(self, bucket_name: str, logging: BucketLogging | None) -> None:
+    def set_bucket_logging(
+        self, bucket_name: str, logging: BucketLogging | None, seen: Bucket | None = None
+    ) -> None:
         """Say where the requests on a bucket are logged, durably; None means nowhere.
 
         An engine only keeps it: it logs nothing. Nothing else of the bucket changes.
 
         Raises:
-            NoSuchBucket: It does not exist.
+            NoSuchBucket: It does not exist, or is another one than was seen.
             ServiceUnavailable: As for ``set_bucket_policy``.
         """
 

@@ -113,12 +113,13 @@ class MemoryEngine(Engine):
                 raise TooManyBuckets.of(buckets_max)
             self._buckets[bucket.name] = bucket
 
-    def get_bucket(self, bucket_name: str) -> Bucket:
-        """Return a bucket."""
+    def get_bucket(self, bucket_name: str, seen: Bucket | None = None) -> Bucket:
+        """Return a bucket, if it is the one that was seen."""
         with self._lock:
-            if bucket_name not in self._buckets:
+            bucket = self._buckets.get(bucket_name)
+            if bucket is None or not bucket.is_same(seen or bucket):
                 raise NoSuchBucket.of(bucket_name)
-            return self._buckets[bucket_name]
+            return bucket
 
     def list_buckets(
         self, account_id: str, *, prefix: str = "", after: str = "", limit: int
@@ -128,23 +129,27 @@ class MemoryEngine(Engine):
             owned = [b for b in self._buckets.values() if b.account_id == account_id]
             return _page(owned, prefix, after, limit)
 
-    def delete_bucket(self, bucket_name: str) -> None:
+    def delete_bucket(self, bucket_name: str, seen: Bucket | None = None) -> None:
         """Delete an empty bucket."""
         with self._lock:
-            self.get_bucket(bucket_name)
+            self.get_bucket(bucket_name, seen)
             if any(name == bucket_name for name, _ in self._indexes):
                 raise VectorBucketNotEmpty.of(bucket_name)
             del self._buckets[bucket_name]
 
-    def set_bucket_policy(self, bucket_name: str, policy: str) -> None:
+    def set_bucket_policy(self, bucket_name: str, policy: str, seen: Bucket | None = None) -> None:
         """Replace a bucket's policy."""
         with self._lock:
-            self._buckets[bucket_name] = replace(self.get_bucket(bucket_name), policy=policy)
+            self._buckets[bucket_name] = replace(self.get_bucket(bucket_name, seen), policy=policy)
 
-    def set_bucket_logging(self, bucket_name: str, logging: BucketLogging | None) -> None:
+    def set_bucket_logging(
+        self, bucket_name: str, logging: BucketLogging | None, seen: Bucket | None = None
+    ) -> None:
         """Replace where a bucket is logged."""
         with self._lock:
-            self._buckets[bucket_name] = replace(self.get_bucket(bucket_name), logging=logging)
+            self._buckets[bucket_name] = replace(
+                self.get_bucket(bucket_name, seen), logging=logging
+            )
 
     def put_index(self, index: Index, *, indexes_max: int) -> Index:
         """Make an index."""

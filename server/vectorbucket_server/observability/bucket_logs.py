@@ -46,7 +46,7 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True):
     principal: str
     """The name of the caller's credential; empty if he was not known."""
     remote_address: str
-    """HOST:PORT from where the call came; of a REST request, the translator's."""
+    """HOST:PORT from where the call came; of a REST request, as far as the translator says it."""
     method: str
     """The RPC's name, as ``QueryVectors``."""
     bucket: str

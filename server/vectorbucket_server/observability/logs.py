@@ -42,8 +42,8 @@ class CallRecord:
     principal: str = ""
     """The name of the caller's credential; empty on a server without credentials."""
     peer: str = ""
-    """From where the call came, as gRPC says it: ``ipv4:127.0.0.1:50051``. Of a call that was
-    translated, the translator's."""
+    """From where the call came, as gRPC says it: ``ipv4:127.0.0.1:50051``; or as a translator says
+    it of the request that it serves."""
     bucket: str = ""
     index_name: str = ""
     batch_count: int = 0

@@ -1,7 +1,7 @@
-"""How many bytes of bodies are held at once.
+"""How many bytes are held at once, of bodies or of answers.
 
 Rules of this file: for one event loop, so nothing is locked; nobody waits here, whoever is over the
-bound is refused at once; bodies too small to matter are not counted, so that no flood of large ones
+bound is refused at once; what is too small to matter is not counted, so that no flood of large ones
 can keep out a query.
 """
 
@@ -13,20 +13,27 @@ from typing import Self
 from vectorbucket.errors import QpsLimitExceeded
 
 SMALL_BYTES = 64 * 1024
-"""Bodies of up to this size are not counted: the number of connections bounds what they take."""
+"""What has up to so many bytes is not counted: the number of connections bounds what it takes."""
 
 
-class BodyBudget:
-    """A bound on the bytes of all bodies that are held."""
+class Budget:
+    """A bound on the bytes that are held for all requests."""
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, held: str) -> None:
+        """Hold nothing.
+
+        Args:
+            bytes_max: The bound.
+            held: What is held, for whoever is refused: ``bodies that are being worked on``.
+        """
         self._bytes_max = bytes_max
+        self._held = held
         self.bytes_held = 0
         """Bytes that are counted now."""
 
-    def share(self) -> BodyShare:
+    def share(self) -> Share:
         """Return the share of one request, empty; a context that gives it back at its end."""
-        return BodyShare(self)
+        return Share(self)
 
     def take(self, size_bytes: int, held_bytes: int) -> None:
         """Count more bytes for somebody who holds some.
@@ -39,7 +46,7 @@ class BodyBudget:
         others_bytes = self.bytes_held - held_bytes
         if others_bytes and self.bytes_held + size_bytes > self._bytes_max:
             raise QpsLimitExceeded(
-                f"bodies of {others_bytes} bytes are being worked on; this one has at least "
+                f"there are {others_bytes} bytes of {self._held}; this one has at least "
                 f"{held_bytes + size_bytes}, and the limit is {self._bytes_max}",
                 details={"limit": str(self._bytes_max)},
             )
@@ -50,12 +57,12 @@ class BodyBudget:
         self.bytes_held -= size_bytes
 
 
-class BodyShare:
+class Share:
     """What one request holds of a budget."""
 
     __slots__ = ("_budget", "_held_bytes")
 
-    def __init__(self, budget: BodyBudget) -> None:
+    def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._held_bytes = 0
 

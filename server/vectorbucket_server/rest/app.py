@@ -1,12 +1,15 @@
-"""The application: a body is read within its bounds, the translator answers.
+"""The application: a body is read within its bounds, the translator answers, within bounds, too.
 
 Rules of this file: it knows ASGI and no sockets; what a request says is for the translator to
-understand, here only its size matters. A table of routes, so that what is no part of the dialect
-can stand beside it.
+understand, here only its size matters. Who sent a request is known by its head, as bodies are not
+signed; so no body is read of a stranger, who could fill the memory with it. What is held is counted
+until it is held no more: a body until it is answered, an answer until its client has taken it. A
+table of routes, so that what is no part of the dialect can stand beside it.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -18,11 +21,13 @@ from starlette.types import Message, Receive, Scope, Send
 from vectorbucket.errors import (
     EntityTooLarge,
     InternalError,
+    QpsLimitExceeded,
     VectorBucketError,
 )
-from vectorbucket_server.rest.admission import BodyBudget, BodyShare
+from vectorbucket_server.rest.admission import Budget, Share
 from vectorbucket_server.rest.options import RestOptions
-from vectorbucket_server.rest.oss.messages import HttpRequest, HttpResponse
+from vectorbucket_server.rest.oss.messages import HttpRequest, HttpResponse, Identified
+from vectorbucket_server.rest.parts import Parts
 
 TARGET = "vectorbucket.target"
 """The member of a scope that holds the target of the request line as bytes, as it was sent."""
@@ -38,7 +43,10 @@ CLOSE = (b"connection", b"close")
 class Answers(Protocol):
     """Who answers requests, and says refusals in the dialect; the translator does."""
 
-    async def translate(self, request: HttpRequest) -> HttpResponse:
+    def identify(self, request: HttpRequest) -> Identified:
+        """Return who sent a request, of which the body is still missing."""
+
+    async def translate(self, request: HttpRequest, identified: Identified) -> HttpResponse:
         """Return the answer to a request; never raises an error of its own."""
 
     def refused(self, error: VectorBucketError, host: str = "") -> HttpResponse:
@@ -50,7 +58,7 @@ def make_app(answers: Answers, options: RestOptions) -> Starlette:
 
     Args:
         answers: Who answers.
-        options: The bounds of bodies.
+        options: The bounds of bodies and answers.
     """
 
     async def failed(request: Request, _: Exception) -> Response:
@@ -71,7 +79,8 @@ class Dialect:
     def __init__(self, answers: Answers, options: RestOptions) -> None:
         self._answers = answers
         self._options = options
-        self._budget = BodyBudget(options.in_flight_bytes_max)
+        self._bodies = Budget(options.bodies_bytes_max, "bodies that are being worked on")
+        self._unsent = Budget(options.answers_bytes_max, "answers that wait to be sent")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -82,7 +91,19 @@ class Dialect:
             await _answer(send, self._answers.refused(error, _host(scope)), CLOSE)
         else:
             if response is not None:
-                await _answer(send, response)
+                await self._answer(scope, send, response)
+
+    async def _answer(self, scope: Scope, send: Send, response: HttpResponse) -> None:
+        """Send an answer, or that there is no room for it.
+
+        It does not wait for room: it would be held as well while it does.
+        """
+        with self._unsent.share() as share:
+            try:
+                share.grow_to(len(response.body))
+            except QpsLimitExceeded as error:
+                response = self._answers.refused(error, _host(scope))
+            await _answer(send, response)
 
     async def _response_to(self, scope: Scope, receive: Receive) -> HttpResponse | None:
         """Return the answer to a request, or None if nobody waits for it.
@@ -92,13 +113,17 @@ class Dialect:
         """
         if refusal := scope.get(REFUSAL):
             raise refusal
-        with self._budget.share() as share:
+        request = _request_of(scope)
+        identified = self._answers.identify(request)
+        if not identified.is_known:
+            return await self._answers.translate(request, identified)
+        with self._bodies.share() as share:
             body = await self._read_body(scope, receive, share)
             if body is None:
                 return None
-            return await self._answers.translate(_request_of(scope, body))
+            return await self._answers.translate(replace(request, body=body), identified)
 
-    async def _read_body(self, scope: Scope, receive: Receive, share: BodyShare) -> bytes | None:
+    async def _read_body(self, scope: Scope, receive: Receive, share: Share) -> bytes | None:
         """Return the body, or None if the client went away.
 
         Raises:
@@ -107,26 +132,24 @@ class Dialect:
             VectorBucketError: It did not come in time, or is not framed as a body has to be; the
                 listener says so.
         """
-        self._admit(_content_length(scope), share)
-        parts: list[bytes] = []
-        size_bytes, more = 0, True
+        self._check_size(_content_length(scope))
+        parts, more = Parts(), True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
-            part: bytes = message.get("body", b"")
-            size_bytes += len(part)
-            self._admit(size_bytes, share)
-            parts.append(part)
+            parts.add(message.get("body", b""))
+            self._check_size(parts.size_bytes)
+            # What has come is counted and not what was announced, which costs the client nothing.
+            share.grow_to(parts.size_bytes)
             more = message.get("more_body", False)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return parts.take()
 
-    def _admit(self, size_bytes: int, share: BodyShare) -> None:
-        """Let a body have so many bytes.
+    def _check_size(self, size_bytes: int) -> None:
+        """Refuse a body that has more bytes than it may have.
 
         Raises:
-            EntityTooLarge: It may not have so many.
-            QpsLimitExceeded: There is no room for them.
+            EntityTooLarge: It has.
         """
         limit = self._options.body_bytes_max
         if size_bytes > limit:
@@ -134,7 +157,6 @@ class Dialect:
                 f"the body has {size_bytes} bytes or more; the limit is {limit}",
                 details={"limit": str(limit)},
             )
-        share.grow_to(size_bytes)
 
 
 async def _answer(send: Send, response: HttpResponse, *more_headers: tuple[bytes, bytes]) -> None:
@@ -151,16 +173,24 @@ async def _answer(send: Send, response: HttpResponse, *more_headers: tuple[bytes
     await send({"type": "http.response.body", "body": response.body})
 
 
-def _request_of(scope: Scope, body: bytes) -> HttpRequest:
-    """Return what the translator is asked."""
+def _request_of(scope: Scope) -> HttpRequest:
+    """Return what the translator is asked, without the body."""
     return HttpRequest(
         method=scope["method"],
         target=scope[TARGET].decode("latin-1"),
         headers=tuple(
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
         ),
-        body=body,
+        remote_address=_address_of(scope.get("client")),
     )
+
+
+def _address_of(client: tuple[str, int] | None) -> str:
+    """Return host and port of a client as text; empty if it has none."""
+    if client is None:
+        return ""
+    host, port = client
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _content_length(scope: Scope) -> int:

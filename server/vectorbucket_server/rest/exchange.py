@@ -1,14 +1,14 @@
 """One request on a connection and its answer: what an ASGI application receives and sends.
 
 Rules of this file: it frames answers and never makes one up; head and body of an answer leave in
-one piece; after an answer to a request that was not read to its end, nothing more is said.
+one piece; after an answer to a request that was not read to its end, nothing more is said. Whoever
+sends an answer waits until it has left, so that they know for how long it is held.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 
 from uvicorn._types import (
@@ -24,12 +24,16 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from vectorbucket.errors import VectorBucketError
 from vectorbucket_server.rest.app import CLOSE
+from vectorbucket_server.rest.parts import Parts
 
 _BODILESS = frozenset({204, 304})
 """Statuses that have no body, and say no length of one."""
 
 _PART_BYTES = 1024 * 1024
 """How much of a body may wait to be received."""
+
+_UNREAD_BYTES = 64 * 1024
+"""The same of a body that nobody has asked for yet; perhaps nobody will."""
 
 _JOINED_BYTES_MAX = 64 * 1024
 """Bodies up to this size are copied behind their head, so that both leave in one packet."""
@@ -60,7 +64,7 @@ class Exchange(RequestResponseCycle):
             default_headers: What every answer has that does not say otherwise.
             expect_100_continue: The client waits to be told to send its body.
             keep_alive: The client may ask more after this.
-            on_answered: Is told when the answer was handed to the transport.
+            on_answered: Is told when the answer has left, but for what fits into a packet or two.
         """
         super().__init__(
             scope=scope,
@@ -77,8 +81,8 @@ class Exchange(RequestResponseCycle):
         )
         self.task: asyncio.Task[None] | None = None
         """What runs the application; None before it does."""
-        self._parts: deque[bytes] = deque()
-        self._parts_bytes = 0
+        self._parts = Parts()
+        self._is_read = False
         self._fault: VectorBucketError | None = None
         self._start: HTTPResponseStartEvent | None = None
 
@@ -109,13 +113,12 @@ class Exchange(RequestResponseCycle):
 
     def feed(self, part: bytes) -> bool:
         """Take a part of the body, and return whether that is enough until it is received."""
-        self._parts.append(part)
-        self._parts_bytes += len(part)
+        self._parts.add(part)
         self.message_event.set()
-        return self._parts_bytes >= _PART_BYTES
+        return self._parts.size_bytes >= (_PART_BYTES if self._is_read else _UNREAD_BYTES)
 
     async def receive(self) -> ASGIReceiveEvent:
-        """Return the next part of the body, when it has come.
+        """Return what has come of the body since the last time, when something has.
 
         Raises:
             VectorBucketError: It will never be whole.
@@ -123,7 +126,8 @@ class Exchange(RequestResponseCycle):
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
-        idle = not self._parts and self._fault is None
+        self._is_read = True
+        idle = not self._parts.size_bytes and self._fault is None
         if idle and not self.disconnected and not self.response_complete:
             self.flow.resume_reading()
             await self.message_event.wait()
@@ -132,11 +136,7 @@ class Exchange(RequestResponseCycle):
             return {"type": "http.disconnect"}
         if self._fault is not None:
             raise self._fault
-        # One part as it came, so that only whoever wants the whole has to join it.
-        part = self._parts.popleft() if self._parts else b""
-        self._parts_bytes -= len(part)
-        more = self.more_body or bool(self._parts)
-        return {"type": "http.request", "body": part, "more_body": more}
+        return {"type": "http.request", "body": self._parts.take(), "more_body": self.more_body}
 
     async def send(self, message: ASGISendEvent) -> None:
         """Take a part of the answer."""
@@ -173,6 +173,8 @@ class Exchange(RequestResponseCycle):
             self.transport.write(body)
         self.response_complete = True
         self.message_event.set()
+        if self.flow.write_paused:
+            await self.flow.drain()
         self.on_response()
 
     def _head(self, start: HTTPResponseStartEvent, body_bytes: int) -> bytes:

@@ -18,10 +18,15 @@ class RestOptions:
     body_bytes_max: int = 64 * MIB
     """The largest body of a request; a larger one is refused (413) before it is read to its end."""
 
-    in_flight_bytes_max: int = 256 * MIB
-    """Bytes of all bodies that are held at once; who comes on top is refused at once (503). Bodies
-    of up to 64 KiB are not counted. A body takes about three times its size while it is worked on.
-    """
+    bodies_bytes_max: int = 256 * MIB
+    """Bytes of all bodies that are held at once, as far as they have arrived; a body that grows
+    past it is refused at once (503). Bodies of up to 64 KiB are not counted. A body takes about
+    three times its size while it is worked on."""
+
+    answers_bytes_max: int = 256 * MIB
+    """Bytes of all answers that wait to be taken by their clients; an answer that comes on top is
+    thrown away, and 503 said instead. Answers of up to 64 KiB are not counted, so that whatever
+    changes something is always answered."""
 
     idle_timeout_s: float = 20.0
     """A connection that sends nothing for so long is closed; one that has begun a request and sends
@@ -29,6 +34,10 @@ class RestOptions:
 
     body_timeout_s: float = 60.0
     """By when a request's body must be there, counted from its headers; after that it is 408."""
+
+    answer_timeout_s: float = 60.0
+    """By when a client must have taken an answer that does not leave at once; after that, and when
+    it takes nothing of it for `idle_timeout_s`, its connection is cut."""
 
     call_timeout_s: float = 60.0
     """The deadline of each RPC that is called for a request."""

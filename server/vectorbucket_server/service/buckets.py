@@ -85,7 +85,7 @@ class BucketServicer(bucket_service_pb2_grpc.BucketServiceServicer):
     ) -> messages.DeleteVectorBucketResponse:
         """Delete an empty bucket."""
         bucket = self._resources.bucket("DeleteVectorBucket", request.bucket)
-        self._engine.delete_bucket(bucket.name)
+        self._engine.delete_bucket(bucket.name, seen=bucket)
         # Nobody can ask the bucket any more where this call is logged.
         current_call().logging = bucket.logging
         return messages.DeleteVectorBucketResponse()
@@ -96,7 +96,7 @@ class BucketServicer(bucket_service_pb2_grpc.BucketServiceServicer):
         """Replace a bucket's policy."""
         bucket = self._resources.bucket("PutBucketPolicy", request.bucket)
         checks.check_policy(request.policy, self._limits)
-        self._engine.set_bucket_policy(bucket.name, request.policy)
+        self._engine.set_bucket_policy(bucket.name, request.policy, seen=bucket)
         return messages.PutBucketPolicyResponse()
 
     def GetBucketPolicy(
@@ -113,7 +113,7 @@ class BucketServicer(bucket_service_pb2_grpc.BucketServiceServicer):
     ) -> messages.DeleteBucketPolicyResponse:
         """Remove a bucket's policy."""
         bucket = self._resources.bucket("DeleteBucketPolicy", request.bucket)
-        self._engine.set_bucket_policy(bucket.name, "")
+        self._engine.set_bucket_policy(bucket.name, "", seen=bucket)
         return messages.DeleteBucketPolicyResponse()
 
     def PutBucketLogging(
@@ -123,7 +123,8 @@ class BucketServicer(bucket_service_pb2_grpc.BucketServiceServicer):
         bucket = self._resources.bucket("PutBucketLogging", request.bucket)
         logging = convert.logging_of(request)
         check_logging(logging, self._limits)
-        self._engine.set_bucket_logging(bucket.name, logging)
+        self._resources.check_log_target(bucket, logging.target_bucket)
+        self._engine.set_bucket_logging(bucket.name, logging, seen=bucket)
         return messages.PutBucketLoggingResponse()
 
     def GetBucketLogging(
@@ -138,6 +139,6 @@ class BucketServicer(bucket_service_pb2_grpc.BucketServiceServicer):
     ) -> messages.DeleteBucketLoggingResponse:
         """Log the requests on a bucket no more; this one is the last."""
         bucket = self._resources.bucket("DeleteBucketLogging", request.bucket)
-        self._engine.set_bucket_logging(bucket.name, None)
+        self._engine.set_bucket_logging(bucket.name, None, seen=bucket)
         current_call().logging = bucket.logging
         return messages.DeleteBucketLoggingResponse()

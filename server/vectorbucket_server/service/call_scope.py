@@ -19,7 +19,7 @@ from grpc_status import rpc_status
 from vectorbucket.errors import InternalError, ServiceUnavailable, VectorBucketError
 from vectorbucket.status import to_status
 from vectorbucket_server.auth.authenticator import Authenticator
-from vectorbucket_server.auth.principal import begin
+from vectorbucket_server.auth.principal import Sender, begin
 from vectorbucket_server.observability.logs import CallRecord, Log, call_fields
 from vectorbucket_server.service.calls import begin_call
 
@@ -28,6 +28,9 @@ REQUEST_ID_KEY = "x-oss-request-id"
 
 Note = Callable[[CallRecord], object]
 """Told of every call when it has ended; quick, never raises."""
+
+
+_NOBODY = Sender()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Surroundings:
 class CallScope:
     """One call, for as long as the block runs."""
 
-    __slots__ = ("_begin_s", "_context", "_surroundings", "record")
+    __slots__ = ("_begin_s", "_context", "_surroundings", "record", "sender")
 
     def __init__(
         self, surroundings: Surroundings, method: str, context: grpc.ServicerContext
@@ -63,6 +66,8 @@ class CallScope:
         self._context = context
         self._begin_s = time.perf_counter()
         self.record = CallRecord(surroundings.new_request_id(), method, peer=context.peer())
+        self.sender = _NOBODY
+        """Who sent the call, as far as that is believed, if it was refused."""
 
     def __enter__(self) -> Self:
         """Make the call's record the current one."""
@@ -75,16 +80,19 @@ class CallScope:
         Raises:
             Forbidden: It is not known who calls, or the caller may not say what it says.
         """
-        record = self.record
+        record, authenticator = self.record, self._surroundings.authenticator
+        metadata = self._context.invocation_metadata()
         try:
-            caller = self._surroundings.authenticator.authenticate(
-                self._context.invocation_metadata()
-            )
+            caller = authenticator.authenticate(metadata)
         except VectorBucketError as error:
+            self.sender = sender = authenticator.sender_of(metadata)
             record.request_id = error.request_id or record.request_id
+            record.principal = sender.name
+            record.peer = sender.remote_address or record.peer
             raise
         record.request_id = caller.request_id or record.request_id
         record.principal = caller.principal.name
+        record.peer = caller.remote_address or record.peer
         begin(caller)
         self._context.set_trailing_metadata(((REQUEST_ID_KEY, record.request_id),))
 

@@ -24,6 +24,9 @@ from vectorbucket_server.engine.base import Engine
 from vectorbucket_server.model import Bucket, Index
 from vectorbucket_server.naming import check_bucket_name, check_index_name, shown
 
+_ARN_CHARACTERS_MAX = 256
+"""Characters of the name of a resource that is told whole: more than that of any legal one has."""
+
 
 class Resources:
     """Finds what requests are about, for those who may; one for a server."""
@@ -145,6 +148,28 @@ class Resources:
             raise fault
         return index
 
+    def check_log_target(self, bucket: Bucket, target: str) -> None:
+        """Check that the requests on a bucket may be logged in another's name.
+
+        Args:
+            bucket: The bucket.
+            target: The name of the other, which need not exist.
+
+        Raises:
+            AccessDenied: It exists, and is another account's.
+        """
+        try:
+            found = self._engine.get_bucket(target)
+        except NoSuchBucket:
+            return
+        if found.account_id != bucket.account_id:
+            raise AccessDenied(
+                f"logging.target_bucket {shown(target)} belongs to another account than bucket "
+                f"{shown(bucket.name)}",
+                field="logging.target_bucket",
+                details={"bucket": bucket.name, "target_bucket": target},
+            )
+
     def _allowed(self, caller: Caller, rpc: str, bucket: str, index_name: str = "") -> Bucket:
         """Return a bucket to a caller who may do this there."""
         found: Bucket | None
@@ -194,9 +219,15 @@ def _raise_fault(caller: Caller) -> None:
 def _denied(caller: Caller, action: str, resource: Resource) -> VectorBucketError:
     """Return the error of a caller who may not do something."""
     name, arn = caller.principal.name, resource.arns(action)[0]
+    # No legal name is as long; what callers send as one may have megabytes.
+    whole = len(arn) <= _ARN_CHARACTERS_MAX
     return AccessDenied(
-        f"{shown(name)} may not do {action} on {shown(arn)}",
-        details={"principal": name, "action": action, "resource": arn},
+        f"{shown(name)} may not do {action} on {repr(arn) if whole else shown(arn)}",
+        details={
+            "principal": name,
+            "action": action,
+            "resource": arn if whole else shown(arn),
+        },
     )
 
 

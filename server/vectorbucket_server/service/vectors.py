@@ -29,6 +29,9 @@ from vectorbucket_server.service.vector_checks import check_keys, check_unique
 BACKLOG_WAIT_S = 5.0
 """The longest that a unary put waits while the indexer is too far behind. A stream waits on."""
 
+TOKEN_BYTES = 64 * 1024
+"""What a page that may be as large as a message leaves free: for its token, and to be safe."""
+
 _FRAME_BYTES = 8
 """Bytes that a vector takes in a page, beside its own message, at most."""
 
@@ -111,16 +114,19 @@ class VectorServicer(vector_service_pb2_grpc.VectorServiceServicer):
             segment.count,
             segment.position,
         )
+        bytes_max = limits.page_bytes_max
+        if request.whole_page:
+            bytes_max = max(bytes_max, limits.message_bytes_max - TOKEN_BYTES)
         page = self._engine.list_vectors(
             index,
             after=decode_token(scope, request.next_token, limits.vector_token_bytes_max),
             limit=size,
-            bytes_max=limits.page_bytes_max,
+            bytes_max=bytes_max,
             segment=segment,
             data=request.return_data,
             metadata=request.return_metadata,
         )
-        vectors, after = _fitted(page, request.data_encoding, limits.page_bytes_max)
+        vectors, after = _fitted(page, request.data_encoding, bytes_max)
         current_call().vector_count = len(vectors)
         return messages.ListVectorsResponse(
             vectors=vectors, next_token=encode_token(scope, after) if after else ""

@@ -39,8 +39,9 @@ class Workers:
         self.feeds = ThreadPoolExecutor(FEEDS_PER_STREAM * streams_max, "feed")
         """Waits for the messages of put streams."""
         self.rest = ThreadPoolExecutor(streams_max + REFUSERS + 2 * unary_workers, "call")
-        """What gRPC is given for calls that name no pool. Large enough for all of them together, in
-        case a gRPC to come no longer asks a handler for its pool."""
+        """What gRPC is given for calls that name no pool: those of unknown callers and of unknown
+        methods, which it refuses at once. Large enough for all calls together, in case a gRPC to
+        come no longer asks a handler for its pool."""
 
     def pool_of(self, method: str, *, streaming: bool) -> ThreadPoolExecutor:
         """Return where the calls of a method run.

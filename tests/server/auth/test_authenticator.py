@@ -26,6 +26,7 @@ from vectorbucket_server.auth.entries import (
     AUTHORIZATION,
     FAULT,
     PRINCIPAL,
+    REMOTE_ADDRESS,
     REQUEST_ID,
     Entries,
     encode_fault,
@@ -109,14 +110,17 @@ def test_translator_calls_in_the_name_of_the_principal(key: str) -> None:
     assert caller.request_id == ID
 
 
-def test_translator_with_a_credential_calls_for_itself_when_it_names_nobody() -> None:
-    assert CLOSED.authenticate(Entries("of-door").metadata()).principal is DOOR.principal
-
-
-def test_servers_own_translator_has_to_name_somebody() -> None:
-    error = refusal(CLOSED, Entries(OWN, request_id=ID))
+@pytest.mark.parametrize("key", [OWN, "of-door"])
+def test_translator_has_to_name_somebody(key: str) -> None:
+    error = refusal(CLOSED, Entries(key, request_id=ID))
     assert isinstance(error, AccessDenied)
-    assert error.request_id == ID
+    assert (error.request_id, error.details) == (ID, {"entry": PRINCIPAL})
+
+
+@pytest.mark.parametrize("key", [OWN, "of-door"])
+def test_other_faults_do_not_stand_for_a_principal(key: str) -> None:
+    fault = encode_fault(MalformedJson("no"))
+    assert isinstance(refusal(CLOSED, Entries(key, request_id=ID, fault=fault)), AccessDenied)
 
 
 @pytest.mark.parametrize("key", [OWN, "of-door"])
@@ -126,17 +130,34 @@ def test_principal_that_is_not_known_here_is_an_unknown_access_key(key: str, nam
     assert isinstance(error, InvalidAccessKeyId)
     assert error.message == "The OSS Access Key Id you provided does not exist in our records."
     assert error.request_id == ID
+    assert error.details == {"principal": name.replace("\ud800", r"'\ud800'")}
 
 
-@pytest.mark.parametrize("entries", [Entries("of-ann", "sig"), Entries("of-ann", "ann")])
-def test_nobody_else_may_name_a_principal(entries: Entries) -> None:
-    assert isinstance(refusal(CLOSED, entries), AccessDenied)
+def test_principal_that_is_not_known_is_told_cut() -> None:
+    error = refusal(CLOSED, Entries(OWN, "x" * 5_000))
+    assert len(error.details["principal"]) < 100
 
 
-def test_nobody_else_may_name_the_id_of_a_request() -> None:
-    error = refusal(CLOSED, Entries("of-ann", request_id=ID))
+@pytest.mark.parametrize("key", ["", "of-nobody"])
+def test_wrong_key_of_a_translator_is_told_from_a_wrong_principal(key: str) -> None:
+    assert refusal(CLOSED, Entries(key, "nobody", ID)).details == {}
+
+
+@pytest.mark.parametrize(
+    ("entry", "entries"),
+    [
+        (PRINCIPAL, Entries("of-ann", "sig", ID)),
+        (PRINCIPAL, Entries("of-ann", "ann")),
+        (REQUEST_ID, Entries("of-ann", request_id=ID)),
+        (FAULT, Entries("of-ann", fault=encode_fault(MalformedJson("no")))),
+        (FAULT, Entries("of-ann", fault=encode_fault(SignatureDoesNotMatch("no")))),
+        (REMOTE_ADDRESS, Entries("of-ann", remote_address="192.0.2.1:5")),
+    ],
+)
+def test_nobody_else_may_speak_of_somebody_elses_request(entry: str, entries: Entries) -> None:
+    error = refusal(CLOSED, entries)
     assert isinstance(error, AccessDenied)
-    assert error.request_id is None
+    assert (error.details, error.request_id) == ({"entry": entry}, None)
 
 
 def test_entries_are_not_looked_at_before_the_key() -> None:
@@ -148,11 +169,24 @@ def test_entries_are_not_looked_at_before_the_key() -> None:
 
 
 @pytest.mark.parametrize("authenticator", [CLOSED, OPEN])
-def test_account_and_fault_are_taken_from_everybody(authenticator: Authenticator) -> None:
-    fault = encode_fault(MalformedJson("no", field="body"))
-    caller = authenticator.authenticate(Entries("of-ann", None, None, "777", fault).metadata())
+def test_account_is_taken_from_everybody(authenticator: Authenticator) -> None:
+    caller = authenticator.authenticate(Entries("of-ann", account_id="777").metadata())
     assert caller.account_id == "777"
+
+
+@pytest.mark.parametrize(
+    ("authenticator", "entries"),
+    [(CLOSED, Entries("of-door", "ann")), (CLOSED, Entries(OWN, "ann")), (OPEN, Entries())],
+)
+def test_request_that_is_served_is_told_by_whoever_may(
+    authenticator: Authenticator, entries: Entries
+) -> None:
+    fault = encode_fault(MalformedJson("no", field="body"))
+    address = "[2001:db8::1]:50051"
+    entries = dataclasses.replace(entries, request_id=ID, fault=fault, remote_address=address)
+    caller = authenticator.authenticate(entries.metadata())
     assert isinstance(caller.fault, MalformedJson)
+    assert (caller.request_id, caller.remote_address) == (ID, address)
 
 
 @pytest.mark.parametrize("kind", [AccessDenied, SignatureDoesNotMatch, RequestTimeTooSkewed])
@@ -190,16 +224,21 @@ def test_wrong_signature_of_a_stranger_is_not_believed() -> None:
         {"request_id": "\u0661" * 24},
         {"account_id": ""},
         {"account_id": "-1"},
-        {"account_id": "1" * 65},
+        {"account_id": "1" * 33},
         {"account_id": "\u0661"},
         {"fault": b""},
         {"fault": b"{}"},
+        {"remote_address": ""},
+        {"remote_address": "a" * 65},
+        {"remote_address": "192.0.2.1 :5"},
+        {"remote_address": "\u0661"},
     ],
 )
 def test_entry_of_another_form_is_an_invalid_argument(
     authenticator: Authenticator, wrong: dict[str, Any]
 ) -> None:
-    assert isinstance(refusal(authenticator, Entries("of-door", **wrong)), InvalidArgument)
+    named = "ann" if authenticator is CLOSED else None
+    assert isinstance(refusal(authenticator, Entries("of-door", named, **wrong)), InvalidArgument)
 
 
 # --- An open server -----------------------------------------------------------------------------
@@ -262,14 +301,16 @@ def test_fault_is_still_there_after_a_renewal() -> None:
     files = Files(*EVERYBODY)
     authenticator = Authenticator(files, account_id="1")
     fault = encode_fault(MalformedJson("no"))
-    caller = authenticator.authenticate(Entries("of-ann", fault=fault).metadata())
+    caller = authenticator.authenticate(Entries("of-door", "ann", fault=fault).metadata())
     files.change(*EVERYBODY)
     assert isinstance(authenticator.renewed(caller).fault, MalformedJson)
 
 
 # --- Whatever comes -----------------------------------------------------------------------------
 
-_NAMES = st.sampled_from([AUTHORIZATION, PRINCIPAL, REQUEST_ID, ACCOUNT_ID, FAULT, "user-agent"])
+_NAMES = st.sampled_from(
+    [AUTHORIZATION, PRINCIPAL, REQUEST_ID, ACCOUNT_ID, FAULT, REMOTE_ADDRESS, "user-agent"]
+)
 _VALUES = st.one_of(
     st.text(st.characters(), max_size=30),
     st.binary(max_size=30),
@@ -284,10 +325,12 @@ def test_whatever_comes_is_a_caller_or_an_error_of_the_contract(
     metadata: list[tuple[str, str | bytes]],
 ) -> None:
     for authenticator in (CLOSED, OPEN):
+        known, _sender = authenticator.knows(metadata), authenticator.sender_of(metadata)
         try:
             caller = authenticator.authenticate(metadata)
         except VectorBucketError as error:
             assert error.http_status in (400, 403)  # noqa: PT017 - either is right
         else:
+            assert known
             assert caller.principal.account_id
             assert "of-ann" not in repr(caller)

@@ -5,6 +5,7 @@ Method: the clock is the test's; nothing waits.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -226,6 +227,24 @@ def test_file_that_disappears_while_it_is_looked_at_is_told(
     assert all(watched.later() is first for _ in range(3))
     (failure,) = watched.failures
     assert "cannot be read: No such file" in failure
+
+
+@pytest.mark.parametrize("looks", range(1, 6))
+def test_file_that_could_not_be_opened_for_a_while_is_in_force_once_it_can(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    first = watched.file.current()
+    watched.put(text_of("bob"))
+    with monkeypatch.context() as full:
+
+        def no_descriptor(*_: object) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        full.setattr(Path, "open", no_descriptor)
+        assert all(watched.later() is first for _ in range(looks))
+    assert name_of(watched.later()) == "bob"
+    (failure,) = watched.failures
+    assert "cannot be read: Too many open files" in failure
 
 
 def test_secret_of_a_broken_file_is_not_told(watched: Watched) -> None:

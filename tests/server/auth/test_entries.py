@@ -27,6 +27,7 @@ from vectorbucket_server.auth.entries import (
     FAULT_BYTES_MAX,
     MESSAGE_CHARACTERS_MAX,
     PRINCIPAL,
+    REMOTE_ADDRESS,
     REQUEST_ID,
     Entries,
     decode_fault,
@@ -44,7 +45,8 @@ KINDS = [
     SignatureDoesNotMatch,
     RequestTimeTooSkewed,
 ]
-FULL = Entries("key", "ann", "0" * 24, "123", b"{}")
+ENTRIES = [AUTHORIZATION, PRINCIPAL, REQUEST_ID, ACCOUNT_ID, FAULT, REMOTE_ADDRESS]
+FULL = Entries("key", "ann", "0" * 24, "123", b"{}", "192.0.2.1:5")
 
 
 # --- Entries ------------------------------------------------------------------------------------
@@ -62,6 +64,7 @@ def test_entries_have_the_names_that_the_other_side_reads() -> None:
         ("x-vectorbucket-request-id", "0" * 24),
         ("x-vectorbucket-account-id", "123"),
         ("x-vectorbucket-fault-bin", b"{}"),
+        ("x-vectorbucket-remote-address", "192.0.2.1:5"),
     )
 
 
@@ -89,7 +92,7 @@ def test_api_key_is_what_follows_bearer(value: str, key: str) -> None:
     assert read_entries([(AUTHORIZATION, value)]).api_key == key
 
 
-@pytest.mark.parametrize("name", [AUTHORIZATION, PRINCIPAL, REQUEST_ID, ACCOUNT_ID, FAULT])
+@pytest.mark.parametrize("name", ENTRIES)
 def test_entry_that_stands_twice_or_has_not_its_type_is_refused(name: str) -> None:
     right: str | bytes = b"a" if name == FAULT else "a"
     wrong: str | bytes = "a" if name == FAULT else b"a"

@@ -64,12 +64,16 @@ def test_text_that_is_no_json_or_says_two_things_is_malformed(text: str) -> None
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ([], "policy: expected an object, found a list"),
+        ([], "policy: expected an object, found an empty list"),
+        ([1], "policy: expected an object, found a list"),
         ("Allow", "policy: expected an object, found 'Allow'"),
         (1, "policy: expected an object, found a number"),
         (None, "policy: expected an object, found nothing"),
         ({}, "policy.Statement: expected a list of one statement or more, found nothing"),
-        ({"Statement": []}, "policy.Statement: expected a list of one statement or more"),
+        (
+            {"Statement": []},
+            "policy.Statement: expected a list of one statement or more, found an empty list",
+        ),
         ({"Statement": GOOD}, "policy.Statement: expected a list of one statement or more"),
         ({"Statement": ["x"]}, "policy.Statement[0]: expected an object, found 'x'"),
         ({"Version": 1, "Statement": [GOOD]}, "policy.Version: expected '1', found a number"),
@@ -107,10 +111,34 @@ def test_effect_is_one_of_two(value: Any) -> None:
     assert message.startswith("policy.Statement[1].Effect: expected 'Allow' or 'Deny', found")
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("Permit", {"value": "Permit"}),
+        ("", {"value": ""}),
+        ("x" * 64, {"value": "x" * 64}),
+        ("x" * 65, {"value": f"'{'x' * 64}'… (65 characters)"}),
+        ("a\nb", {"value": r"'a\nb'"}),
+        (5, {}),
+        (["Permit"], {}),
+    ],
+)
+def test_text_that_is_refused_is_a_fact_of_the_error(value: Any, told: dict[str, str]) -> None:
+    with pytest.raises(InvalidPolicyDocument) as caught:
+        parse_policy(json.dumps({"Statement": [{**GOOD, "Effect": value}]}))
+    assert caught.value.details == told
+
+
 @pytest.mark.parametrize("name", ["Action", "Resource", "Principal"])
 @pytest.mark.parametrize(
     ("value", "found"),
-    [(None, "nothing"), (5, "a number"), ([], "a list"), ({"RAM": "x"}, "an object"), (True, "a")],
+    [
+        (None, "nothing"),
+        (5, "a number"),
+        ([], "an empty list"),
+        ({"RAM": "x"}, "an object"),
+        (True, "a"),
+    ],
 )
 def test_list_that_is_none_is_refused(name: str, value: Any, found: str) -> None:
     message = of_statement(**{name: value})

@@ -86,6 +86,20 @@ def test_answer_that_nobody_reads_ends_the_connection(echo: Echo) -> None:
         assert len(connection.read_to_end()) < LARGE_BYTES
 
 
+def test_answer_that_is_read_too_slowly_ends_the_connection(echo: Echo) -> None:
+    alone = replace(HASTY, connections_max=1, idle_timeout_s=WITHIN_S, answer_timeout_s=1.0)
+    with echoing(echo, alone) as served, served.connect() as connection:
+        # What the system keeps for the client counts as taken.
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)
+        connection.send(request("GET /large HTTP/1.1"))
+        eventually(lambda: echo.targets, "the request arrived")
+        began_s, size = time.monotonic(), 0
+        while served.ask(request()).status != 200:  # there is no room for another
+            size += len(connection.socket.recv(LARGE_BYTES // 5000))
+        assert time.monotonic() - began_s < WITHIN_S
+        assert size + len(connection.read_to_end()) < LARGE_BYTES
+
+
 def test_answer_that_is_read_slowly_arrives_whole(hasty: Serving) -> None:
     with hasty.connect() as connection:
         connection.send(request("GET /large HTTP/1.1"))
@@ -118,6 +132,15 @@ def test_client_that_leaves_within_a_body_leaves_nothing(echo: Echo, served: Ser
             connection = held.enter_context(served.connect())
             eventually(lambda: served.ask(request("GET /a HTTP/1.1")).status == 200, "room")
     assert set(echo.targets) == {"/a"}
+
+
+def test_client_that_leaves_behind_a_large_body_takes_its_request_with_it(
+    echo: Echo, served: Serving
+) -> None:
+    with served.connect() as connection:
+        connection.send(request("POST /wait HTTP/1.1", b"x" * PATIENT.body_bytes_max))
+        assert echo.waiting.acquire(timeout=WITHIN_S)
+    eventually(lambda: echo.cancelled == 1, "the request is broken off")
 
 
 def test_connections_past_their_bound_are_refused_and_welcome_later(served: Serving) -> None:

@@ -14,6 +14,7 @@ from policy_cases import hash_of
 from rpc import (
     BUCKET,
     INDEX,
+    Entry,
     Stubs,
     bearer,
     put_message,
@@ -26,8 +27,10 @@ from rpc import (
 )
 from rpc_calls import CALLS, KEY
 from stubborn import eventually
+from vectorbucket.errors import SignatureDoesNotMatch
 from vectorbucket.v1 import bucket_pb2, bucket_service_pb2
 from vectorbucket_server.app import Server
+from vectorbucket_server.auth.entries import FAULT, PRINCIPAL, REMOTE_ADDRESS, encode_fault
 
 Lines = Callable[[], list[dict[str, Any]]]
 
@@ -126,32 +129,88 @@ def test_line_says_what_was_done(logged_server: Server, lines: Lines) -> None:
     assert methods(lines()).count("QueryVectors") == 2
 
 
-def test_refused_callers_leave_lines_too(
-    start_server: StartServer, tmp_path: Path, folder: Path, lines: Lines
-) -> None:
+@pytest.fixture
+def guarded_server(start_server: StartServer, tmp_path: Path, folder: Path) -> Server:
+    """A server that knows an owner, a guest and a translator."""
     (tmp_path / "credentials.toml").write_text(
         '[[credential]]\nname = "owner"\naccount_id = "1"\nowner = true\n'
         f'api_keys = ["{hash_of("of-owner")}"]\n'
         '[[credential]]\nname = "guest"\naccount_id = "1"\n'
         f'api_keys = ["{hash_of("of-guest")}"]\n'
+        '[[credential]]\nname = "translator"\naccount_id = "1"\nimpersonate = true\n'
+        f'api_keys = ["{hash_of("of-translator")}"]\n'
     )
-    server = start_server(credentials=tmp_path / "credentials.toml", bucket_log_dir=folder)
-    with stubs_of(server.address) as stubs:
-        owner = saying(stubs, bearer("of-owner"))
+    return start_server(credentials=tmp_path / "credentials.toml", bucket_log_dir=folder)
+
+
+def test_caller_who_is_known_and_refused_leaves_a_line_too(
+    guarded_server: Server, lines: Lines
+) -> None:
+    with stubs_of(guarded_server.address) as stubs:
+        owner, guest = (saying(stubs, bearer(f"of-{name}")) for name in ("owner", "guest"))
         owner.make_index()
         log_to(owner, "audit")
         owner.vectors.QueryVectors(query_request())
-        for caller in (stubs, saying(stubs, bearer("of-guest"))):
-            refused(lambda caller=caller: caller.vectors.QueryVectors(query_request()))  # type: ignore[misc]
-    server.stop()
+        refused(lambda: guest.vectors.QueryVectors(query_request()))
+    guarded_server.stop()
     told = [(line["principal"], line["reason"]) for line in lines()]
-    assert sorted(told) == [
-        ("", "InvalidAccessKeyId"),
-        ("guest", "AccessDenied"),
-        ("owner", ""),
-        ("owner", ""),
-    ]
+    assert sorted(told) == [("guest", "AccessDenied"), ("owner", ""), ("owner", "")]
     assert "of-owner" not in str(lines())
+
+
+WRONG_SIGNATURE = (FAULT, encode_fault(SignatureDoesNotMatch("no")))
+ADDRESS = (REMOTE_ADDRESS, "192.0.2.7:4711")
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [],
+        [bearer("wrong")],
+        [bearer("wrong"), WRONG_SIGNATURE, ADDRESS],
+        [bearer("of-guest"), WRONG_SIGNATURE, ADDRESS],
+        [bearer("of-guest"), (PRINCIPAL, "owner")],
+    ],
+)
+def test_nobody_writes_into_a_log_without_being_let_in(
+    guarded_server: Server, lines: Lines, entries: list[Entry]
+) -> None:
+    with stubs_of(guarded_server.address) as stubs:
+        owner = saying(stubs, bearer("of-owner"))
+        owner.make_index()
+        log_to(owner, "audit")
+        caller = saying(stubs, *entries)
+        refused(lambda: caller.vectors.QueryVectors(query_request()))
+        refused(lambda: CALLS["ScanVectors"](caller, BUCKET, INDEX))
+    guarded_server.stop()
+    assert methods(lines()) == ["PutBucketLogging"]
+
+
+def test_request_whose_signature_a_translator_refused_leaves_a_line_of_where_it_came_from(
+    guarded_server: Server, lines: Lines
+) -> None:
+    with stubs_of(guarded_server.address) as stubs:
+        owner = saying(stubs, bearer("of-owner"))
+        owner.make_index()
+        log_to(owner, "audit")
+        door = saying(stubs, bearer("of-translator"), ADDRESS)
+        unsigned = saying(stubs, bearer("of-translator"), WRONG_SIGNATURE, ADDRESS)
+        served = saying(stubs, bearer("of-translator"), (PRINCIPAL, "owner"), ADDRESS)
+        served.vectors.QueryVectors(query_request())
+        refused(lambda: unsigned.vectors.QueryVectors(query_request()))
+        refused(lambda: CALLS["ScanVectors"](unsigned, BUCKET, INDEX))
+        refused(lambda: door.vectors.QueryVectors(query_request()))
+    guarded_server.stop()
+    told = [
+        (line["method"], line["principal"], line["reason"], line["remote_address"])
+        for line in lines()
+        if line["method"] != "PutBucketLogging"
+    ]
+    assert sorted(told) == [
+        ("QueryVectors", "", "SignatureDoesNotMatch", "192.0.2.7:4711"),
+        ("QueryVectors", "owner", "", "192.0.2.7:4711"),
+        ("ScanVectors", "", "SignatureDoesNotMatch", "192.0.2.7:4711"),
+    ]
 
 
 def test_lines_go_where_the_logging_says_from_the_call_that_says_it(

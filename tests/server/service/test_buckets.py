@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from conftest import StartServer
-from rpc import Refusal, Stubs, index_request, refused, stubs_of
+from policy_cases import hash_of
+from rpc import Refusal, Stubs, bearer, index_request, refused, saying, stubs_of
+from rpc_calls import CALLS
 from vectorbucket.v1 import bucket_pb2
 from vectorbucket.v1 import bucket_service_pb2 as messages
+from vectorbucket_server.engine.memory import MemoryEngine
+from vectorbucket_server.model import Bucket
 
 
 def make(stubs: Stubs, *names: str) -> None:
@@ -187,6 +192,19 @@ def test_policy_that_is_none_leaves_the_one_of_before(
     assert policy_of(stubs) == POLICY
 
 
+def test_refused_policy_is_told_as_the_contract_shows_it(stubs: Stubs) -> None:
+    make(stubs, "photos")
+    assert refused(lambda: put_policy(stubs, POLICY.replace('"Allow"', '"Permit"'))).facts == {
+        "code": "InvalidPolicyDocument",
+        "field": "policy.Statement[0].Effect",
+        "value": "Permit",
+    }
+    assert refused(lambda: put_policy(stubs, "{")).facts == {
+        "code": "MalformedJson",
+        "field": "policy",
+    }
+
+
 def test_policy_just_within_the_limit_is_taken(stubs: Stubs) -> None:
     make(stubs, "photos")
     longest = POLICY + " " * (16 * 1024 - len(POLICY.encode()))
@@ -195,6 +213,45 @@ def test_policy_just_within_the_limit_is_taken(stubs: Stubs) -> None:
     refusal = refused(lambda: put_policy(stubs, longest + " "))
     assert refusal.facts is not None
     assert (refusal.facts["value"], refusal.facts["limit"]) == ("16385", "16384")
+
+
+# --- Buckets that change hands --------------------------------------------------------------------
+
+
+class SwappingEngine(MemoryEngine):
+    """Gives a bucket to another account as soon as it was looked up, once."""
+
+    is_armed = False
+
+    def get_bucket(self, bucket_name: str, seen: Bucket | None = None) -> Bucket:
+        found = super().get_bucket(bucket_name, seen)
+        if self.is_armed:
+            self.is_armed = False
+            self.delete_bucket(bucket_name)
+            self.put_bucket(Bucket(bucket_name, "2222222222", 5), buckets_max=10)
+        return found
+
+
+@pytest.mark.parametrize(
+    "rpc",
+    [
+        "DeleteVectorBucket",
+        "PutBucketPolicy",
+        "DeleteBucketPolicy",
+        "PutBucketLogging",
+        "DeleteBucketLogging",
+    ],
+)
+def test_bucket_that_is_somebody_elses_by_now_is_left_alone(
+    start_server: StartServer, rpc: str
+) -> None:
+    engine = SwappingEngine()
+    with stubs_of(start_server(over=engine).address) as stubs:
+        make(stubs, "photos")
+        engine.is_armed = True
+        refusal = refused(lambda: CALLS[rpc](stubs, "photos", ""))
+        assert refusal.reason == "ERROR_REASON_NO_SUCH_BUCKET"
+    assert engine._buckets["photos"] == Bucket("photos", "2222222222", 5)
 
 
 # --- Logging --------------------------------------------------------------------------------------
@@ -250,6 +307,29 @@ def test_logging_that_leads_elsewhere_leaves_the_one_of_before(
     assert refusal.reason == f"ERROR_REASON_{reason}"
     assert refusal.field == field
     assert logging_of(stubs) == bucket_pb2.BucketLogging(target_bucket="audit")
+
+
+def test_logging_into_the_bucket_of_another_account_leaves_the_one_of_before(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    (tmp_path / "credentials.toml").write_text(
+        "".join(
+            f'[[credential]]\nname = "owner-{account}"\naccount_id = "{account}"\nowner = true\n'
+            f'api_keys = ["{hash_of(f"of-{account}")}"]\n'
+            for account in (1, 2)
+        )
+    )
+    with stubs_of(start_server(credentials=tmp_path / "credentials.toml").address) as stubs:
+        first, second = (saying(stubs, bearer(f"of-{account}")) for account in (1, 2))
+        make(first, "photos", "audit")
+        make(second, "theirs")
+        put_logging(first, target_bucket="audit")
+        refusal = refused(lambda: put_logging(first, target_bucket="theirs"))
+        assert refusal.reason == "ERROR_REASON_ACCESS_DENIED"
+        assert refusal.field == "logging.target_bucket"
+        assert "'theirs'" in refusal.message
+        assert logging_of(first) == bucket_pb2.BucketLogging(target_bucket="audit")
+        put_logging(first, target_bucket="nobodys")
 
 
 def test_logging_that_is_missing_is_told(stubs: Stubs) -> None:

@@ -25,8 +25,9 @@ from rpc import (
     vector_of,
 )
 from stubborn import FailingEngine, eventually
-from vectorbucket.errors import Corruption, ServiceUnavailable
+from vectorbucket.errors import Corruption, ServiceUnavailable, SignatureDoesNotMatch
 from vectorbucket.v1 import vector_service_pb2 as messages
+from vectorbucket_server.auth.entries import FAULT, REMOTE_ADDRESS, encode_fault
 from vectorbucket_server.auth.entries import REQUEST_ID as REQUEST_ID_ENTRY
 
 LogLines = Callable[[], list[dict[str, Any]]]
@@ -113,6 +114,19 @@ def test_id_that_is_none_is_refused_under_an_id_of_our_own(stubs: Stubs, given: 
     refusal = refused(lambda: translator.vectors.QueryVectors(query_request()))
     assert refusal.reason == "ERROR_REASON_INVALID_ARGUMENT"
     assert REQUEST_ID.fullmatch(refusal.request_id)
+
+
+def test_address_that_a_translator_has_of_its_request_is_the_calls(
+    with_index: Stubs, log_lines: LogLines
+) -> None:
+    translator = saying(with_index, (REMOTE_ADDRESS, "[2001:db8::1]:4711"))
+    translator.vectors.QueryVectors(query_request())
+    refused(lambda: translator.vectors.QueryVectors(query_request(top_k=0)))
+    wrong = (FAULT, encode_fault(SignatureDoesNotMatch("no")))
+    unsigned = saying(with_index, (REMOTE_ADDRESS, "[2001:db8::1]:4711"), wrong)
+    refused(lambda: unsigned.vectors.QueryVectors(query_request()))
+    lines = lines_of(log_lines(), "QueryVectors")
+    assert [line["peer"] for line in lines] == ["[2001:db8::1]:4711"] * 3
 
 
 # --- Errors ---------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,10 @@ from rpc import (
     stubs_of,
     vector_of,
 )
+from rpc_calls import CALLS
 from stubborn import SlowEngine, eventually
 from vectorbucket.v1 import vector_service_pb2 as messages
+from vectorbucket_server.auth.entries import PRINCIPAL, REMOTE_ADDRESS, REQUEST_ID
 
 LogLines = Callable[[], list[dict[str, Any]]]
 PLACE: dict[str, Any] = {"bucket": BUCKET, "index_name": INDEX}
@@ -61,17 +65,114 @@ def test_caller_who_is_known_is_named_in_the_line(guarded: Stubs, log_lines: Log
 
 
 @pytest.mark.parametrize("entries", [[], [bearer("")], [bearer("wrong")]])
-def test_refused_caller_leaves_a_line_that_says_what_he_was_after(
+def test_refused_caller_leaves_a_line_that_believes_nothing_of_what_he_said(
     guarded: Stubs, log_lines: LogLines, entries: list[Entry]
 ) -> None:
-    caller = saying(guarded, *entries)
+    caller = saying(guarded, *entries, (REMOTE_ADDRESS, "192.0.2.7:1"), (PRINCIPAL, "owner"))
     refused(lambda: caller.vectors.QueryVectors(query_request()))
     refused(lambda: list(caller.vectors.ScanVectors(messages.ScanVectorsRequest(**PLACE))))
-    for method in ("QueryVectors", "ScanVectors"):
+    refused(lambda: list(caller.vectors.PutVectors(iter([put_message(1)]))))
+    for method in ("QueryVectors", "ScanVectors", "PutVectors"):
         (line,) = lines_of(log_lines(), method)
-        assert (line["bucket"], line["index_name"]) == (BUCKET, INDEX)
         assert (line["code"], line["reason"]) == ("UNAUTHENTICATED", "InvalidAccessKeyId")
-        assert "principal" not in line
+        assert not {"bucket", "index_name", "principal"} & set(line)
+        assert "192.0.2.7" not in line["peer"]
+
+
+def test_caller_who_names_somebody_and_may_not_is_named_himself(
+    guarded: Stubs, log_lines: LogLines
+) -> None:
+    for entry in ((PRINCIPAL, "somebody"), (REQUEST_ID, "0" * 24), (REMOTE_ADDRESS, "192.0.2.7:1")):
+        caller = saying(guarded, bearer("of-owner"), entry)
+        refused(lambda caller=caller: caller.vectors.QueryVectors(query_request()))  # type: ignore[misc]
+    lines = lines_of(log_lines(), "QueryVectors")
+    assert [(line["principal"], line["reason"]) for line in lines] == [
+        ("owner", "AccessDenied")
+    ] * 3
+    assert all(line["peer"].startswith("ipv") for line in lines)
+
+
+# --- Strangers and threads ------------------------------------------------------------------------
+
+
+@contextmanager
+def silent_calls(stubs: Stubs, rpc: str, count: int, entries: list[Entry]) -> Iterator[list[Any]]:
+    """Yield calls of which only the headers are sent while the block runs."""
+    over = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        over.wait()
+        yield from ()
+
+    call: Any = stubs.channel.stream_stream(  # type: ignore[call-arg]
+        f"/vectorbucket.v1.VectorService/{rpc}"
+    )
+    try:
+        yield [call(nothing(), metadata=entries, timeout=WAIT_S) for _ in range(count)]
+    finally:
+        over.set()
+
+
+@pytest.mark.parametrize("entries", [[], [bearer("wrong")], [bearer("of-owner")] * 2])
+@pytest.mark.parametrize("rpc", ["QueryVectors", "PutVectorsBatch", "ScanVectors"])
+def test_strangers_who_send_headers_only_are_refused_and_keep_nobody_waiting(
+    guarded: Stubs, rpc: str, entries: list[Entry]
+) -> None:
+    owner = saying(guarded, bearer("of-owner"))
+    owner.make_index()
+    with silent_calls(guarded, rpc, 40, entries) as silent:
+        owner.put(vector_of("a"))
+        owner.vectors.QueryVectors(query_request(), timeout=WAIT_S)
+        assert owner.all_keys() == ["a"]
+        for call in silent:
+            code = refused(lambda call=call: list(call)).code  # type: ignore[misc]
+            assert code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT}
+
+
+def test_key_that_is_good_since_a_moment_ago_serves_its_first_call(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    def table(name: str) -> str:
+        return (
+            f'[[credential]]\nname = "{name}"\naccount_id = "1"\nowner = true\n'
+            f'api_keys = ["{hash_of(f"of-{name}")}"]\n'
+        )
+
+    path, fresh = tmp_path / "credentials.toml", tmp_path / "credentials.new"
+    path.write_text(table("owner"))
+    with stubs_of(start_server(credentials=path).address) as stubs:
+        saying(stubs, bearer("of-owner")).make_index()
+        for rpc in ("QueryVectors", "ScanVectors", "PutVectors", "PutVectorsBatch"):
+            fresh.write_text(table(f"for-{rpc}"))
+            fresh.replace(path)
+            newcomer = saying(stubs, bearer(f"of-for-{rpc}"))
+            eventually(lambda newcomer=newcomer, rpc=rpc: is_served(newcomer, rpc))  # type: ignore[misc]
+
+
+def is_served(stubs: Stubs, rpc: str) -> bool:
+    """Return whether a call is served; if not, then for its key."""
+    try:
+        CALLS[rpc](stubs, BUCKET, INDEX)
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.UNAUTHENTICATED:
+            raise
+        return False
+    return True
+
+
+def test_call_that_ends_without_a_message_is_refused(guarded: Stubs, tmp_path: Path) -> None:
+    call: Any = guarded.channel.stream_stream(  # type: ignore[call-arg]
+        "/vectorbucket.v1.VectorService/QueryVectors"
+    )
+
+    def refusal_to(key: str) -> str:
+        return refused(lambda: list(call(iter([]), metadata=[bearer(key)]))).reason
+
+    assert refusal_to("of-nobody") == "ERROR_REASON_INVALID_ACCESS_KEY_ID"
+    path, fresh = tmp_path / "credentials.toml", tmp_path / "credentials.new"
+    fresh.write_text(path.read_text().replace(hash_of("of-owner"), hash_of("of-newcomer")))
+    fresh.replace(path)
+    eventually(lambda: refusal_to("of-newcomer") == "ERROR_REASON_INVALID_ARGUMENT")
 
 
 def test_no_key_and_no_hash_of_one_is_in_any_line(guarded: Stubs, log_lines: LogLines) -> None:

@@ -25,7 +25,14 @@ from vectorbucket.errors import (
 )
 from vectorbucket.v1 import bucket_service_pb2, index_service_pb2, vector_service_pb2
 from vectorbucket_server.app import running_server
-from vectorbucket_server.auth.entries import ACCOUNT_ID, FAULT, PRINCIPAL, REQUEST_ID, encode_fault
+from vectorbucket_server.auth.entries import (
+    ACCOUNT_ID,
+    FAULT,
+    PRINCIPAL,
+    REMOTE_ADDRESS,
+    REQUEST_ID,
+    encode_fault,
+)
 from vectorbucket_server.observability.logs import make_logger
 from vectorbucket_server.settings import Settings
 
@@ -50,6 +57,8 @@ api_keys = ["{hash_of("of-translator")}"]
 """
 
 OWNER, GUEST, TRANSLATOR = map(bearer, ("of-owner", "of-guest", "of-translator"))
+AS_OWNER: tuple[Entry, ...] = (TRANSLATOR, (PRINCIPAL, "owner"))
+AS_GUEST: tuple[Entry, ...] = (TRANSLATOR, (PRINCIPAL, "guest"))
 
 ON_ACCOUNT = {"ListVectorBuckets"}
 MAKE_BUCKET = {"PutVectorBucket"}
@@ -75,9 +84,14 @@ def fault_of(error: VectorBucketError) -> Entry:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stubs]:
     """Stubs of one server with credentials, for calls that are refused and so change nothing."""
-    path = tmp_path_factory.mktemp("order") / "credentials.toml"
-    path.write_text(CREDENTIALS)
-    settings = Settings(engine="memory", grpc_address="127.0.0.1:0", credentials=path)
+    folder = tmp_path_factory.mktemp("order")
+    (folder / "credentials.toml").write_text(CREDENTIALS)
+    settings = Settings(
+        engine="memory",
+        grpc_address="127.0.0.1:0",
+        credentials=folder / "credentials.toml",
+        bucket_log_dir=folder / "logs",
+    )
     log = make_logger("json", "error", io.StringIO())
     with running_server(settings, log=log) as server, stubs_of(server.address) as stubs:
         furnish(saying(stubs, OWNER), BUCKET)
@@ -155,7 +169,7 @@ def test_caller_who_may_not_is_refused_before_anything_is_looked_up(
     for bucket, index_name in ((BUCKET, INDEX), (BUCKET, "none"), ("nowhere", INDEX), ("NO", "")):
         for fault in FAULTS:
             place: dict[str, Any] = {"bucket": bucket, "index_name": index_name}
-            refusal = refusal_to(guarded, rpc, GUEST, fault_of(fault), **place)
+            refusal = refusal_to(guarded, rpc, *AS_GUEST, fault_of(fault), **place)
             assert refusal.reason == "ERROR_REASON_ACCESS_DENIED"
     assert sight_of(saying(guarded, OWNER), BUCKET) == before
 
@@ -168,7 +182,7 @@ def test_fault_ends_every_call_and_nothing_is_changed(
     owner = saying(guarded, OWNER)
     before = sight_of(owner, BUCKET)
     for bucket in (BUCKET, "another") if rpc in MAKE_BUCKET else (BUCKET,):
-        refusal = refusal_to(guarded, rpc, OWNER, fault_of(fault), bucket=bucket)
+        refusal = refusal_to(guarded, rpc, *AS_OWNER, fault_of(fault), bucket=bucket)
         assert refusal.reason == fault.reason
         assert refusal.message == fault.message
         assert refusal.field == fault.field
@@ -179,7 +193,7 @@ def test_fault_ends_every_call_and_nothing_is_changed(
 @pytest.mark.parametrize("rpc", sorted(ON_BUCKET | MAKE_INDEX | ON_INDEX))
 def test_missing_bucket_is_told_before_every_fault(guarded: Stubs, rpc: str) -> None:
     for fault in FAULTS:
-        refusal = refusal_to(guarded, rpc, OWNER, fault_of(fault), bucket="nowhere")
+        refusal = refusal_to(guarded, rpc, *AS_OWNER, fault_of(fault), bucket="nowhere")
         assert refusal.reason == "ERROR_REASON_NO_SUCH_BUCKET"
 
 
@@ -188,7 +202,7 @@ def test_missing_index_is_told_after_broken_json_and_before_other_faults(
     guarded: Stubs, rpc: str
 ) -> None:
     for fault in FAULTS:
-        refusal = refusal_to(guarded, rpc, OWNER, fault_of(fault), index_name="none")
+        refusal = refusal_to(guarded, rpc, *AS_OWNER, fault_of(fault), index_name="none")
         expected = TORN.reason if fault is TORN else "ERROR_REASON_NO_SUCH_VECTOR_INDEX"
         assert refusal.reason == expected
 
@@ -217,11 +231,28 @@ def test_translator_calls_as_whom_it_names_and_under_the_id_it_names(
 
 
 @every_rpc
-def test_nobody_but_a_translator_may_name_somebody(guarded: Stubs, rpc: str) -> None:
-    for entry in ((PRINCIPAL, "owner"), (REQUEST_ID, "0123456789ABCDEF01234567")):
+def test_nobody_but_a_translator_may_send_what_translators_send(guarded: Stubs, rpc: str) -> None:
+    entries: tuple[Entry, ...] = (
+        (PRINCIPAL, "owner"),
+        (REQUEST_ID, "0123456789ABCDEF01234567"),
+        (REMOTE_ADDRESS, "192.0.2.1:5"),
+        fault_of(TORN),
+    )
+    for entry in entries:
         refusal = refusal_to(guarded, rpc, OWNER, entry)
         assert refusal.reason == "ERROR_REASON_ACCESS_DENIED"
-        assert entry[0] in refusal.message
+        assert refusal.facts is not None
+        assert refusal.facts["entry"] == entry[0]
+
+
+@every_rpc
+def test_translator_that_names_nobody_is_refused(guarded: Stubs, rpc: str) -> None:
+    before = sight_of(saying(guarded, OWNER), BUCKET)
+    refusal = refusal_to(guarded, rpc, TRANSLATOR)
+    assert refusal.reason == "ERROR_REASON_ACCESS_DENIED"
+    assert refusal.facts is not None
+    assert refusal.facts["entry"] == PRINCIPAL
+    assert sight_of(saying(guarded, OWNER), BUCKET) == before
 
 
 @every_rpc

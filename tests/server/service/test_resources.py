@@ -138,6 +138,39 @@ def test_denied_caller_is_told_who_may_not_do_what_to_what(resources: Resources)
     }
 
 
+def test_denied_caller_is_told_the_longest_legal_name_whole(resources: Resources) -> None:
+    bucket, index_name = "b" * 63, "i" * 63
+    with pytest.raises(AccessDenied) as caught:
+        asked(resources.index, "QueryVectors", bucket, index_name, by=NOBODY)
+    assert caught.value.details["resource"].endswith(f":{bucket}/{index_name}")
+    assert f"{bucket}/{index_name}'" in caught.value.message
+
+
+def test_denied_caller_is_told_endless_names_cut(resources: Resources) -> None:
+    for names in (("photos", "i" * 3_000_000), ("b" * 3_000_000, "faces")):
+        with pytest.raises(AccessDenied) as caught:
+            asked(resources.index, "QueryVectors", *names, by=NOBODY)
+        assert len(caught.value.message) < 300
+        assert len(caught.value.details["resource"]) < 150
+
+
+# --- Where logs may go ----------------------------------------------------------------------------
+
+
+def test_requests_are_logged_in_the_name_of_nobody_elses_bucket(
+    engine: MemoryEngine, resources: Resources
+) -> None:
+    engine.put_bucket(Bucket("audit", "1", 0), buckets_max=10)
+    engine.put_bucket(Bucket("theirs", "2", 0), buckets_max=10)
+    photos = engine.get_bucket("photos")
+    for target in ("photos", "audit", "nowhere"):
+        resources.check_log_target(photos, target)
+    with pytest.raises(AccessDenied) as caught:
+        resources.check_log_target(photos, "theirs")
+    assert "'theirs'" in caught.value.message
+    assert caught.value.details == {"bucket": "photos", "target_bucket": "theirs"}
+
+
 @pytest.mark.parametrize("bucket", ["photos", "nowhere", "NO", "", "a/../b"])
 @pytest.mark.parametrize("index_name", ["faces", "nothing", "no-name", "", "*"])
 def test_denied_caller_does_not_hear_what_exists(

@@ -177,6 +177,39 @@ def test_page_ends_by_its_size_as_a_message_and_nothing_is_lost(stubs: Stubs) ->
     assert pages > 1
 
 
+def test_whole_page_ends_at_its_count_alone(start_server: StartServer) -> None:
+    address, large = start_server().address, 65 * MIB
+    with stubs_of(address, grpc__max_receive_message_length=large) as stubs:
+        stubs.make_index(dimension=4096)
+        numbers = range(4096)
+        for start in range(0, 1_001, 91):
+            stubs.put(*[vector_of(f"{start + n:04}", numbers, as_bytes=True) for n in range(91)])
+        asked = {"return_data": True, "data_encoding": vector_pb2.DATA_ENCODING_FLOAT32_LE}
+        first = list_page(stubs, max_results=1_000, whole_page=True, **asked)
+        assert len(first.vectors) == 1_000
+        assert first.ByteSize() > 15 * MIB
+        rest = list_page(stubs, whole_page=True, next_token=first.next_token, **asked)
+        keys = [vector.key for page in (first, rest) for vector in page.vectors]
+        assert keys == stubs.all_keys()
+        # The token is one and the same thing, whatever the size of pages.
+        small = list_page(stubs, next_token=first.next_token, **asked)
+        assert small.vectors[0].key == keys[1_000]
+        assert len(list_page(stubs, max_results=1_000, **asked).vectors) < 250
+
+
+def test_whole_page_ends_where_the_server_can_send_no_more(start_server: StartServer) -> None:
+    limit = {"message_bytes_max": MIB, "page_bytes_max": 10_000}
+    address = start_server(limit=limit).address
+    with stubs_of(address) as stubs:
+        stubs.make_index(dimension=4096)
+        for start in range(0, 100, 50):
+            stubs.put(*[vector_of(f"{start + n}", range(4096), as_bytes=True) for n in range(50)])
+        page = list_page(stubs, return_data=True, data_encoding=2, whole_page=True)
+        assert 0.9 * MIB < page.ByteSize() < MIB
+        assert page.next_token
+        assert len(list_page(stubs, return_data=True, data_encoding=2).vectors) == 1
+
+
 def test_page_holds_at_least_one_vector_however_large(start_server: StartServer) -> None:
     with stubs_of(start_server(limit={"page_bytes_max": 100}).address) as stubs:
         stubs.make_index(non_filterable=["blob"])

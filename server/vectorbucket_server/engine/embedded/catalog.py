@@ -133,17 +133,19 @@ class Catalog:
             self._indexes[bucket.name] = {}
             self._buckets[bucket.name] = bucket
 
-    def set_bucket_policy(self, name: str, policy: str) -> None:
+    def set_bucket_policy(self, name: str, policy: str, seen: Bucket | None = None) -> None:
         """Replace a bucket's policy; see Engine.set_bucket_policy."""
         with self._lock:
-            bucket = replace(self.get_bucket(name), policy=policy)
+            bucket = replace(self._still(name, seen), policy=policy)
             self._write_bucket(bucket)
             self._buckets[name] = bucket
 
-    def set_bucket_logging(self, name: str, logging: BucketLogging | None) -> None:
+    def set_bucket_logging(
+        self, name: str, logging: BucketLogging | None, seen: Bucket | None = None
+    ) -> None:
         """Replace where a bucket is logged; see Engine.set_bucket_logging."""
         with self._lock:
-            bucket = replace(self.get_bucket(name), logging=logging)
+            bucket = replace(self._still(name, seen), logging=logging)
             self._write_bucket(bucket)
             self._buckets[name] = bucket
 
@@ -160,16 +162,23 @@ class Catalog:
             raise NoSuchBucket.of(name)
         return bucket
 
+    def _still(self, name: str, seen: Bucket | None) -> Bucket:
+        """Return a bucket, or raise NoSuchBucket if it is not the one that was seen."""
+        bucket = self.get_bucket(name)
+        if seen is not None and not bucket.is_same(seen):
+            raise NoSuchBucket.of(name)
+        return bucket
+
     def list_buckets(self, account_id: str, prefix: str, after: str, limit: int) -> Page[Bucket]:
         """Return a page of the account's buckets."""
         with self._lock:
             owned = [b for b in self._buckets.values() if b.account_id == account_id]
         return _page(owned, prefix, after, limit)
 
-    def delete_bucket(self, name: str) -> None:
+    def delete_bucket(self, name: str, seen: Bucket | None = None) -> None:
         """Delete an empty bucket; see Engine.delete_bucket."""
         with self._lock:
-            self.get_bucket(name)
+            self._still(name, seen)
             if self._indexes[name]:
                 raise VectorBucketNotEmpty.of(name)
             batch = self._store.batch()

@@ -202,19 +202,21 @@ class EmbeddedEngine(Engine):
         """Return a page of the account's buckets."""
         return self._catalog.list_buckets(account_id, prefix, after, limit)
 
-    def delete_bucket(self, bucket_name: str) -> None:
+    def delete_bucket(self, bucket_name: str, seen: Bucket | None = None) -> None:
         """Delete an empty bucket."""
-        self._catalog.delete_bucket(bucket_name)
+        self._catalog.delete_bucket(bucket_name, seen)
         self._store.sync()
 
-    def set_bucket_policy(self, bucket_name: str, policy: str) -> None:
+    def set_bucket_policy(self, bucket_name: str, policy: str, seen: Bucket | None = None) -> None:
         """Replace a bucket's policy."""
-        self._catalog.set_bucket_policy(bucket_name, policy)
+        self._catalog.set_bucket_policy(bucket_name, policy, seen)
         self._store.sync()
 
-    def set_bucket_logging(self, bucket_name: str, logging: BucketLogging | None) -> None:
+    def set_bucket_logging(
+        self, bucket_name: str, logging: BucketLogging | None, seen: Bucket | None = None
+    ) -> None:
         """Replace where a bucket is logged."""
-        self._catalog.set_bucket_logging(bucket_name, logging)
+        self._catalog.set_bucket_logging(bucket_name, logging, seen)
         self._store.sync()
 
     def put_index(self, index: Index, *, indexes_max: int) -> Index:

@@ -38,9 +38,9 @@ def fill_policy(message: Any, text: bytes) -> None:
         raise MalformedJson(f"the policy is not UTF-8: byte {error.start}") from None
 
 
-def say_policy(answers: list[Any], _about: About) -> Reply:
+def say_policy(answer: Any, _about: About) -> Reply:
     """Say the policy, byte for byte as it was put."""
-    return Reply(answers[0].policy.encode())
+    return Reply(answer.policy.encode())
 
 
 def fill_logging(message: Any, body: Reader) -> None:
@@ -58,9 +58,8 @@ def fill_logging(message: Any, body: Reader) -> None:
         setattr(message.logging, field, body.string(enabled, name, f"{path}."))
 
 
-def say_logging(answers: list[Any], _about: About) -> Reply:
+def say_logging(answer: Any, _about: About) -> Reply:
     """Say where requests are logged; with logging off, an object without members."""
-    answer = answers[0]
     enabled = _members_of(answer.logging) if answer.HasField("logging") else {}
     return Reply(json_bytes({"BucketLoggingStatus": {"LoggingEnabled": enabled}}))
 

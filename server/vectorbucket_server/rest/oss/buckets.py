@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from vectorbucket.errors import InvalidArgument
-from vectorbucket.limits import OSS
 from vectorbucket.v1 import bucket_pb2
 from vectorbucket.v1 import bucket_service_pb2 as messages
 from vectorbucket_server.rest.oss.conversion import About, Conversion, Reply, Source
@@ -30,14 +29,14 @@ _INTEGER = re.compile(r"-?[0-9]{1,10}", re.ASCII)
 _INT32_MAX = 2**31 - 1
 
 
-def say_location(_answers: list[Any], about: About) -> Reply:
+def say_location(_answer: Any, about: About) -> Reply:
     """Say where the new bucket is."""
     return Reply(headers=(("location", f"/{about.request.bucket}"),))
 
 
-def say_bucket(answers: list[Any], about: About) -> Reply:
+def say_bucket(answer: Any, about: About) -> Reply:
     """Describe a bucket."""
-    return Reply(json_bytes({"BucketInfo": _described(answers[0].bucket, about.endpoint)}))
+    return Reply(json_bytes({"BucketInfo": _described(answer.bucket, about.endpoint)}))
 
 
 def fill_list(message: Any, parameters: Mapping[str, str]) -> None:
@@ -50,15 +49,18 @@ def fill_list(message: Any, parameters: Mapping[str, str]) -> None:
     message.max_keys = int(text)
 
 
-def say_buckets(answers: list[Any], about: About) -> Reply:
-    """List buckets; where this page stands is said only if it is not all."""
-    answer, request = answers[0], about.request
+def say_buckets(answer: Any, about: About) -> Reply:
+    """List buckets; where this page stands is said only if it is not all.
+
+    How many a page holds when nobody says is the server's to know: then it is as many as came.
+    """
+    request = about.request
     listed: dict[str, Any] = {}
     if answer.is_truncated:
         listed = {
             "Prefix": request.prefix,
             "Marker": request.marker,
-            "MaxKeys": request.max_keys or OSS.list_buckets_default,
+            "MaxKeys": request.max_keys or len(answer.buckets),
             "IsTruncated": True,
             "NextMarker": answer.next_marker,
         }

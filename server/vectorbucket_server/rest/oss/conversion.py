@@ -14,7 +14,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from vectorbucket.errors import InvalidRequest, MalformedJson
+from vectorbucket.errors import InvalidRequest, MalformedJson, VectorIndexParameterInvalid
 from vectorbucket_server.rest.oss.bodies import Odd, parse_carefully, parse_quickly
 from vectorbucket_server.rest.oss.reader import Reader
 
@@ -41,7 +41,7 @@ class About:
     """What a reply may have to say beside what the server answered."""
 
     request: Any
-    """The message that the server was asked with; the first, if there were several."""
+    """The message that the server was asked with."""
     endpoint: str
     """The host under which the service is reached, with its port."""
 
@@ -55,17 +55,13 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def say_nothing(_answers: list[Any], _about: About) -> Reply:
+def say_nothing(_answer: Any, _about: About) -> Reply:
     """Reply with the status alone."""
     return Reply()
 
 
 def fill_nothing(_message: Any, _source: Any) -> None:
     """Ask with the bucket alone."""
-
-
-def never_more(_request: Any, _answers: list[Any]) -> None:
-    """Ask once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +73,8 @@ class Conversion:
     source: Source = Source.NOTHING
     fill: Callable[[Any, Any], None] = fill_nothing
     """Takes the message and what ``source`` says; fills ``index_name`` before anything else."""
-    reply: Callable[[list[Any], About], Reply] = say_nothing
-    """Takes what the server answered, in order."""
-    more: Callable[[Any, list[Any]], Any] = never_more
-    """Takes the first request and the answers so far; returns the next request, or None."""
+    reply: Callable[[Any, About], Reply] = say_nothing
+    """Takes what the server answered."""
 
 
 def converted(
@@ -109,18 +103,25 @@ def converted(
             pass
         except MalformedJson as fault:
             return named(), fault
+        except VectorIndexParameterInvalid as fault:
+            # Of a body that is too large to be worth a closer look.
+            return _only_names(message, named()), fault
         else:
             return message, None
     message = named()
     try:
         conversion.fill(message, _read(conversion.source, parameters, body))
     except InvalidRequest as fault:
-        only_names = named()
-        for name in NAMES:
-            if name in only_names.DESCRIPTOR.fields_by_name:
-                setattr(only_names, name, getattr(message, name))
-        return only_names, fault
+        return _only_names(message, named()), fault
     return message, None
+
+
+def _only_names(message: Any, empty: Any) -> Any:
+    """Return a message with as much of another one as names what it is about."""
+    for name in NAMES:
+        if name in empty.DESCRIPTOR.fields_by_name:
+            setattr(empty, name, getattr(message, name))
+    return empty
 
 
 def _read(

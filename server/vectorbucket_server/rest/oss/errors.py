@@ -17,11 +17,13 @@ from vectorbucket.errors import (
     InternalError,
     InvalidAccessKeyId,
     MemoryBudgetExceeded,
+    MethodNotAllowed,
     NoSuchBucket,
     NoSuchVectorIndex,
     VectorBucketError,
     VectorIndexParameterInvalid,
 )
+from vectorbucket_server.auth.credential import UNKNOWN_ACCESS_KEY
 from vectorbucket_server.rest.oss.messages import HttpResponse
 from vectorbucket_server.rest.oss.replies import json_bytes
 
@@ -60,7 +62,7 @@ EC: Mapping[str, str] = {
 EXACT: Mapping[type[VectorBucketError], str] = {
     NoSuchBucket: "The specified bucket does not exist.",
     NoSuchVectorIndex: "The specified vector index does not exist.",
-    InvalidAccessKeyId: "The OSS Access Key Id you provided does not exist in our records.",
+    InvalidAccessKeyId: UNKNOWN_ACCESS_KEY,
 }
 """Messages that clients compare word for word."""
 
@@ -68,6 +70,10 @@ STANDS_FOR: Mapping[type[VectorBucketError], type[VectorBucketError]] = {
     MemoryBudgetExceeded: VectorIndexParameterInvalid,
 }
 """Errors that OSS does not have, and what they are told as: a status that no SDK repeats."""
+
+ALLOWED = "allowed"
+"""The detail of MethodNotAllowed that names the methods which would be answered, as ``GET, PUT``.
+"""
 
 WORDS: Mapping[str, str] = {
     "index_name": "indexName",
@@ -120,6 +126,8 @@ def response_to(error: VectorBucketError, *, request_id: str, host: str, date: s
     }
     headers = [*headers_of(request_id, date), ("content-type", JSON_TYPE)]
     headers.append(("x-oss-ec", EC[error.code]))
+    if isinstance(error, MethodNotAllowed) and ALLOWED in error.details:
+        headers.append(("allow", error.details[ALLOWED]))
     if leaf.retryable:
         headers.append(("retry-after", str(math.ceil(error.retry_after_s or 1))))
     return HttpResponse(leaf.http_status, tuple(headers), json_bytes({"Error": envelope}))

@@ -73,14 +73,13 @@ def fill_list(message: Any, body: Reader) -> None:
     message.prefix = body.string(root, "prefix")
 
 
-def say_index(answers: list[Any], _about: About) -> Reply:
+def say_index(answer: Any, _about: About) -> Reply:
     """Describe an index."""
-    return Reply(json_bytes({"index": _described(answers[0].index)}))
+    return Reply(json_bytes({"index": _described(answer.index)}))
 
 
-def say_indexes(answers: list[Any], _about: About) -> Reply:
+def say_indexes(answer: Any, _about: About) -> Reply:
     """List indexes, and say how to go on if there are more."""
-    answer = answers[0]
     listed: dict[str, Any] = {"indexes": [_described(index) for index in answer.indexes]}
     if answer.next_token:
         listed["nextToken"] = answer.next_token

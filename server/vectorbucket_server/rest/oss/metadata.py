@@ -26,9 +26,9 @@ MESSAGE_LEVELS_MAX = 99
 """Levels of messages in a request below which a filter's values may stand: protobuf reads 100. An
 object takes three of them, a list two. Source: tried with protobuf 6.33."""
 
-FILTER_VALUES_MAX = 1_000_000
-"""Values of a filter that are made into messages at all; 64 KB of filter, its limit, hold less than
-a tenth of that."""
+FILTER_VALUES_MAX = 100_000
+"""Values of a filter that are made into messages at all; 64 KB of filter, its limit, hold a third
+of that."""
 
 _NAME_CHARACTERS_SHOWN = 64
 
@@ -50,6 +50,7 @@ def fill_metadata(fields: Any, value: object, body: Reader, path: str) -> None:
         if type(one) is str:
             message.string_value = one
         elif type(one) is list:
+            body.count_metadata(len(one))
             message.list_value.SetInParent()  # an empty list is a value, too
             for position, element in enumerate(one):
                 place = f"{below(path, name)}[{position}]"
@@ -108,7 +109,7 @@ class _Filter:
     def fill_object(self, struct: Struct, value: object, path: str, level: int) -> None:
         """Fill a Struct; its entries are messages, too."""
         struct.SetInParent()
-        for name, one in self._body.members(value, path).items():
+        for name, one in self._body.all_members(value, path).items():
             self._fill(struct.fields[name], one, below(path, name), level + 2)
 
     def _fill_list(self, message: ListValue, value: object, path: str, level: int) -> None:

@@ -1,8 +1,10 @@
 """What a value of a body has to be: readers that return it as that, or refuse it.
 
 Rules of this file: whatever road a body came by, a reader gives the same; wrong values are refused
-with their path in the words of the JSON, members that nobody asks for are passed over. No Python
-object is made of a number in a vector, where the body came by the quick road.
+with their path in the words of the JSON, members that nobody asks for are passed over. A member
+that is null is as one that is absent, except in metadata and filters: there null is a value, and
+refused by whoever knows of values. No Python object is made of a number in a vector, where the body
+came by the quick road; and before there are messages of many things, they are counted.
 """
 
 from __future__ import annotations
@@ -22,6 +24,14 @@ from vectorbucket_server.rest.oss.words import Huge, cut, described
 Members: TypeAlias = Mapping[str, Any]
 """The members of an object."""
 
+ELEMENTS_READ_MAX = 200_000
+"""Elements of an array that are made into messages, vectors and keys among them: no limit of the
+server comes near, but a lifted one."""
+
+METADATA_VALUES_MAX = 1_000_000
+"""Values of metadata in a body, elements of lists among them, that are made into messages: they
+take 70 bytes and a microsecond each. The largest batch has ten fields for each of 500 vectors."""
+
 _MEMBERS_LOOKED_UP_MAX = 64
 """Members of an object up to which the quick road reads it: it finds each by going through all."""
 
@@ -39,9 +49,10 @@ class Reader:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._error: type[VectorBucketError] = VectorIndexParameterInvalid
+        self._metadata_values = 0
 
     def root(self, *, error: type[VectorBucketError] = VectorIndexParameterInvalid) -> Members:
-        """Return the members of the whole body.
+        """Return the members of the whole body, without those that are null.
 
         Args:
             error: What wrong values in it are from now on.
@@ -62,6 +73,13 @@ class Reader:
         return self.refused(path, f"must be {expectation}, and is {described(value)}")
 
     def members(self, value: object, path: str) -> Members:
+        """Return the members of an object, without those that are null."""
+        members = self.all_members(value, path)
+        if None in members.values():
+            return {name: one for name, one in members.items() if one is not None}
+        return members
+
+    def all_members(self, value: object, path: str) -> Members:
         """Return the members of an object; on the quick road, those inside are not read yet."""
         if isinstance(value, dict):
             return value
@@ -85,18 +103,37 @@ class Reader:
     def plain_members(self, value: object, path: str) -> dict[str, Any]:
         """Return the members of an object that has no objects in it, lists read."""
         if isinstance(value, dict):
-            return value
-        if not isinstance(value, OBJECTS):
+            members = value
+        elif not isinstance(value, OBJECTS):
             raise self.wrong(path, "an object", value)
-        members = dict(value.items())
-        if len(members) != len(value):
-            raise Odd
+        else:
+            members = dict(value.items())
+            if len(members) != len(value):
+                raise Odd
+        self.count_metadata(len(members))
         return members
 
+    def count_metadata(self, count: int) -> None:
+        """Count values of metadata, before they are made into messages.
+
+        Raises:
+            VectorIndexParameterInvalid: With these, the body has more of them than it may.
+        """
+        self._metadata_values += count
+        if self._metadata_values > METADATA_VALUES_MAX:
+            found = self._metadata_values
+            raise _too_many("the body", "values of metadata or more", found, METADATA_VALUES_MAX)
+
     def elements(self, value: object, path: str) -> Iterator[Any]:
-        """Return the elements of an array, one by one."""
+        """Return the elements of an array, one by one.
+
+        Raises:
+            VectorIndexParameterInvalid: There are too many; on the quick road, too.
+        """
         if not isinstance(value, ARRAYS):
             raise self.wrong(path, "an array", value)
+        if len(value) > ELEMENTS_READ_MAX:
+            raise _too_many(path, "elements", len(value), ELEMENTS_READ_MAX)
         return iter(value)
 
     def strings(self, value: object, path: str) -> list[str]:
@@ -172,3 +209,12 @@ class Reader:
                 raise self.wrong(f"{path}[{position}]", "a number", element)
             else:
                 yield element if abs(element) <= _DOUBLE_MAX else math.inf
+
+
+def _too_many(path: str, things: str, found: int, limit: int) -> VectorIndexParameterInvalid:
+    """Return the error about more of something than is worth a closer look."""
+    return VectorIndexParameterInvalid(
+        f"{path} has {found} {things}; the limit is {limit}",
+        field=path,
+        details={"value": str(found), "limit": str(limit)},
+    )

@@ -18,10 +18,10 @@ from vectorbucket.errors import (
     InvalidVectorBucketName,
     MethodNotAllowed,
     VectorBucketError,
-    VectorIndexParameterInvalid,
 )
-from vectorbucket_server.rest.oss import bucket_settings, buckets, indexes, vectors
+from vectorbucket_server.rest.oss import bucket_settings, buckets, fusion, indexes, vectors
 from vectorbucket_server.rest.oss.conversion import Conversion
+from vectorbucket_server.rest.oss.errors import ALLOWED
 from vectorbucket_server.rest.oss.words import shown
 
 SIGNATURE_PREFIX = "x-oss-"
@@ -142,15 +142,29 @@ ROUTES: tuple[Route, ...] = (
 )  # fmt: skip
 """Every operation that is answered, in the order of the pages."""
 
-UNSUPPORTED: Mapping[str, str] = {
-    "putVectorIndexFusion": "PutVectorIndexFusion",
-    "queryVectorsFusion": "QueryVectorsFusion",
-}
-"""Operations by their flag that are known, and refused."""
+REFUSED: tuple[Route, ...] = (
+    Route(
+        "PutVectorIndexFusion", "POST", "putVectorIndexFusion", "indexes", "PutVectorIndex", 200,
+        fusion.PUT,
+    ),
+    Route(
+        "QueryVectorsFusion", "POST", "queryVectorsFusion", "vectors", "QueryVectors", 200,
+        fusion.QUERY,
+    ),
+)  # fmt: skip
+"""Operations that are known, and never done: each is asked for as the one that is nearest to it,
+with a fault, so that rights, missing buckets and bucket logs come as they do for that one."""
+
+UNSUPPORTED: Mapping[str, str] = {route.flag: route.operation for route in REFUSED}
+"""Their names by their flags."""
 
 _BY_FLAG: Mapping[str, Mapping[tuple[str, bool], Route]] = {
-    flag: {(route.method, route.on_bucket): route for route in ROUTES if route.flag == flag}
-    for flag in {route.flag for route in ROUTES}
+    flag: {
+        (route.method, route.on_bucket): route
+        for route in (*ROUTES, *REFUSED)
+        if route.flag == flag
+    }
+    for flag in {route.flag for route in (*ROUTES, *REFUSED)}
 }
 
 
@@ -164,19 +178,14 @@ def route_of(method: str, names: Iterable[str], *, bucket: bool) -> Route:
 
     Raises:
         InvalidArgument: A parameter is unknown, or several name operations.
-        VectorIndexParameterInvalid: It is a known operation that is not supported.
         MethodNotAllowed: No operation is asked for by this method in this way.
         InvalidVectorBucketName: A bucket has to be named.
     """
     said = [name for name in names if not name.startswith(SIGNATURE_PREFIX)]
-    flags = [name for name in said if name and (name in _BY_FLAG or name in UNSUPPORTED)]
+    flags = [name for name in said if name and name in _BY_FLAG]
     if len(flags) > 1:
         raise InvalidArgument(f"the query names several operations: {', '.join(flags[:4])}")
     flag = flags[0] if flags else ""
-    if flag in UNSUPPORTED:
-        if method != "POST":
-            raise _method_not_allowed(method, flag)
-        raise VectorIndexParameterInvalid(f"{UNSUPPORTED[flag]} is not supported by this server")
     route = _route(method, flag, bucket=bucket)
     rest = [name for name in said if not flag or name != flag]
     known = route.parameters if isinstance(route, Route) else buckets.LIST_PARAMETERS
@@ -201,9 +210,10 @@ def _route(method: str, flag: str, *, bucket: bool) -> Route | VectorBucketError
             "its path, as /BUCKET/",
             field="bucket",
         )
-    return _method_not_allowed(method, flag)
-
-
-def _method_not_allowed(method: str, flag: str) -> MethodNotAllowed:
     asked = f"?{flag}" if flag else "a request without a flag"
-    return MethodNotAllowed(f"{asked} cannot be asked for by {shown(method)} here")
+    here = [known for known, on_bucket in routes if on_bucket == bucket]
+    allowed = ", ".join(sorted(here or {known for known, _ in routes}))
+    return MethodNotAllowed(
+        f"{asked} cannot be asked for by {shown(method)} here; it can by {allowed}",
+        details={ALLOWED: allowed},
+    )

@@ -1,21 +1,25 @@
-"""The translator: one HTTP request in, RPCs through stubs, one HTTP response out.
+"""The translator: one HTTP request in, one RPC through stubs, one HTTP response out.
 
 Rules of this file: it holds the order in which a request is looked at, and nothing of its own:
-target, signature, route, body, RPC. Whoever calls is known before anything is told. What is wrong
-with a request that has an RPC is sent along as a fault, so that the server tells it at its place
-among its own checks; only what has none is answered here. No error leaves it but as a response.
+target, signature, route, body, RPC. Whoever calls is known before anything is told, and before a
+body is read, as no signature covers one. What is wrong with a request that has an RPC is sent along
+as a fault, so that the server tells it at its place among its own checks; only what has none is
+answered here. One request is one RPC at most. No error leaves it but as a response.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import grpc
 
 from vectorbucket.errors import (
+    AccessDenied,
     Forbidden,
     InvalidAccessKeyId,
     RequestTimeout,
@@ -26,10 +30,11 @@ from vectorbucket.status import error_of_call
 from vectorbucket_server.auth.credential import Credentials
 from vectorbucket_server.auth.entries import Entries, encode_fault
 from vectorbucket_server.auth.signature_v4 import SignedRequest, verify
+from vectorbucket_server.rest.oss.browsers import refusal_of_browser
 from vectorbucket_server.rest.oss.conversion import About, Conversion, Reply, converted
 from vectorbucket_server.rest.oss.errors import JSON_TYPE, headers_of, response_to
 from vectorbucket_server.rest.oss.hosts import Address, address_of, text_of
-from vectorbucket_server.rest.oss.messages import HttpRequest, HttpResponse
+from vectorbucket_server.rest.oss.messages import HttpRequest, HttpResponse, Identified
 from vectorbucket_server.rest.oss.routes import Route, route_of
 
 T = TypeVar("T")
@@ -105,12 +110,29 @@ class Translator:
         self._offload = offload
         self._timeout_s = timeout_s
 
-    async def translate(self, request: HttpRequest) -> HttpResponse:
-        """Return the response to a request."""
+    def identify(self, request: HttpRequest) -> Identified:
+        """Return who sent a request, or why it is from nobody known.
+
+        Args:
+            request: The request; its body may still be missing.
+        """
+        return self._identified(request, address_of(request, self._base_domains))
+
+    async def translate(
+        self, request: HttpRequest, identified: Identified | None = None
+    ) -> HttpResponse:
+        """Return the response to a request.
+
+        Args:
+            request: The request; one from nobody known needs no body.
+            identified: What ``identify`` said of it; None: it was not asked.
+        """
         request_id = self._new_request_id()
         address = address_of(request, self._base_domains)
+        if identified is None:
+            identified = self._identified(request, address)
         try:
-            status, reply = await self._answer(request, address, request_id)
+            status, reply = await self._answer(request, address, identified, request_id)
         except VectorBucketError as error:
             return self._response_to(error, request_id, address.host)
         headers = (*headers_of(request_id, self._date()), *reply.headers)
@@ -123,16 +145,15 @@ class Translator:
         return self._response_to(error, self._new_request_id(), host)
 
     async def _answer(
-        self, request: HttpRequest, address: Address, request_id: str
+        self, request: HttpRequest, address: Address, identified: Identified, request_id: str
     ) -> tuple[int, Reply]:
         """Return status and reply of a success.
 
         Raises:
             VectorBucketError: It is none.
         """
-        principal, unsigned = self._principal(request, address)
-        route = _route(request, address, unsigned)
-        fault: VectorBucketError | None = unsigned
+        route = _route(request, address, identified.refusal)
+        fault = identified.refusal
         if fault is None:
             message, fault = await self._converted(route.conversion, request.body, address)
         else:
@@ -140,21 +161,21 @@ class Translator:
             message, _ = converted(Conversion(route.conversion.message), address.bucket, {}, b"")
         entries = Entries(
             api_key=self._api_key,
-            principal=principal,
+            principal=identified.principal,
             request_id=request_id,
             account_id=address.account_id or None,
             fault=None if fault is None else encode_fault(fault),
+            remote_address=request.remote_address or None,
         )
-        answers = await self._call(route, message, entries, fault)
+        answer = await self._call(route, message, entries, fault)
         about = About(message, self._door.public_endpoint or address.service_host)
-        return route.status, await self._replied(route.conversion, answers, about)
+        return route.status, await self._replied(route.conversion, answer, about)
 
-    def _principal(
-        self, request: HttpRequest, address: Address
-    ) -> tuple[str | None, VectorBucketError | None]:
-        """Return the name of whoever signed a request, or why it counts as signed by nobody."""
+    def _identified(self, request: HttpRequest, address: Address) -> Identified:
+        """Return who signed a request, or why it counts as signed by nobody."""
         if self._credentials is None:
-            return None, None
+            own_names = (*self._base_domains, self._door.public_endpoint)
+            return Identified(refusal=refusal_of_browser(request.headers, address.host, own_names))
         headers: dict[str, str] = {}
         for name, value in request.headers:
             headers.setdefault(name, value)
@@ -166,8 +187,8 @@ class Translator:
                 signed, self._credentials(), now_s=self._now_s(), region=self._door.region
             )
         except Forbidden as error:
-            return None, error
-        return credential.name, None
+            return Identified(refusal=error)
+        return Identified(credential.name)
 
     async def _converted(
         self, conversion: Conversion, body: bytes, address: Address
@@ -180,53 +201,63 @@ class Translator:
 
         return await self._off_loop(convert, len(body))
 
-    async def _replied(self, conversion: Conversion, answers: list[Any], about: About) -> Reply:
-        """Return the reply that the answers of the server make."""
-        size = sum(answer.ByteSize() for answer in answers)
-        return await self._off_loop(lambda: conversion.reply(answers, about), size)
+    async def _replied(self, conversion: Conversion, answer: Any, about: About) -> Reply:
+        """Return the reply that the answer of the server makes."""
+        return await self._off_loop(lambda: conversion.reply(answer, about), answer.ByteSize())
 
     async def _off_loop(self, work: Callable[[], T], size_bytes: int) -> T:
-        """Return what comes of work on so many bytes."""
-        return await self._offload(work) if size_bytes > OFFLOAD_BYTES else work()
+        """Return what comes of work on so many bytes.
+
+        Work that is under way cannot be broken off, and holds its bytes until it is done: so long,
+        whoever is cancelled stays here, and what is counted for the request stays counted. Work
+        that has not begun is not done any more, as soon as its turn comes.
+        """
+        if size_bytes <= OFFLOAD_BYTES:
+            return work()
+        wanted = True
+        running = asyncio.ensure_future(self._offload(lambda: work() if wanted else None))
+        try:
+            done = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            wanted = False
+            await _ended(running)
+            raise
+        return cast("T", done)  # None only if nobody is here any more
 
     async def _call(
         self, route: Route, message: Any, entries: Entries, fault: VectorBucketError | None
-    ) -> list[Any]:
+    ) -> Any:
         """Return what the server answers.
 
         Raises:
             VectorBucketError: It refuses.
         """
         rpc = getattr(getattr(self._stubs, route.service), route.rpc)
-        metadata = entries.metadata()
-        answers: list[Any] = []
-        asked: Any = message
         try:
-            while asked is not None:
-                answers.append(await rpc(asked, metadata=metadata, timeout=self._timeout_s))
-                asked = route.conversion.more(message, answers)
+            return await rpc(message, metadata=entries.metadata(), timeout=self._timeout_s)
         except grpc.RpcError as error:
             raise self._told(error_of_call(error), fault) from None
         except grpc.aio.UsageError:
             raise ServiceUnavailable("this translator is stopping") from None
-        return answers
 
     def _told(self, error: VectorBucketError, fault: VectorBucketError | None) -> VectorBucketError:
         """Return how a call ended, in words for a caller who knows of no RPC.
 
         What a server of the contract says has the id of the request; the rest is of gRPC's own.
         """
-        if isinstance(error, InvalidAccessKeyId) and not isinstance(fault, InvalidAccessKeyId):
+        if _is_about_translator(error, fault):
             return ServiceUnavailable(
-                "the server does not accept the key of this translator; its operator has to look "
-                "at it"
+                "the server does not accept the key of this translator, or not in the name of "
+                "others; its operator has to look at that key"
             )
         if error.request_id is None and isinstance(error, ServiceUnavailable):
             return ServiceUnavailable("the server behind this address cannot be reached now")
-        if error.request_id is None and isinstance(error, RequestTimeout):
+        if isinstance(error, RequestTimeout):
+            # Whichever side saw it first, the deadline is the one set here; the server may say why.
+            why = "" if error.request_id is None else f" ({error.message})"
             return RequestTimeout(
-                f"the server did not answer within {self._timeout_s:g} s; what the request changed "
-                "is unknown"
+                f"the server did not answer within {self._timeout_s:g} s{why}; what the request "
+                "changed is unknown"
             )
         return error
 
@@ -236,6 +267,24 @@ class Translator:
     def _date(self) -> str:
         """Return now, as HTTP writes it."""
         return formatdate(self._now_s(), usegmt=True)
+
+
+def _is_about_translator(error: VectorBucketError, fault: VectorBucketError | None) -> bool:
+    """Return whether what the server refuses is the translator itself, not who it calls for.
+
+    Of a caller whom it does not know, the server says the name; of an entry that a translator may
+    not send, the entry.
+    """
+    if isinstance(error, InvalidAccessKeyId):
+        return not isinstance(fault, InvalidAccessKeyId) and "principal" not in error.details
+    return isinstance(error, AccessDenied) and "entry" in error.details
+
+
+async def _ended(running: asyncio.Future[Any]) -> None:
+    """Return when something has ended, however often that is told not to wait for it."""
+    while not running.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([running])
 
 
 def _route(request: HttpRequest, address: Address, unsigned: VectorBucketError | None) -> Route:

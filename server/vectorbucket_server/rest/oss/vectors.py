@@ -8,12 +8,10 @@ Source: oss-vectors-api, sections 3.12 to 3.16.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from vectorbucket.limits import OSS
 from vectorbucket.v1 import vector_pb2
 from vectorbucket.v1 import vector_service_pb2 as messages
 from vectorbucket_server.rest.oss.conversion import About, Conversion, Reply, Source
@@ -59,11 +57,14 @@ def _fill_vector(message: vector_pb2.Vector, value: object, body: Reader, path: 
 
 
 def _fill_data(message: vector_pb2.VectorData, value: object, body: Reader, path: str) -> None:
-    """Read the numbers of a vector; whether there are any is the server's to judge."""
+    """Read the numbers of a vector; what says none at all, the server calls missing."""
     members = body.members(value, path)
     body.pass_over(members, _DATA)
     if "float32" in members:
         message.float32_le = body.float32_bytes(members["float32"], lambda: f"{path}.float32")
+        if not message.float32_le:
+            # In a message that would be the same as none.
+            raise body.refused(path, "has 0 numbers; it must have as many as the index's dimension")
 
 
 def fill_get(message: Any, body: Reader) -> None:
@@ -82,6 +83,7 @@ def fill_list(message: Any, body: Reader) -> None:
     message.next_token = body.string(root, "nextToken")
     message.segment_count = body.integer(root, "segmentCount")
     message.segment_index = body.integer(root, "segmentIndex")
+    message.whole_page = True  # as OSS has no shorter ones, and one call is one request
     _read_returns(message, body, root)
 
 
@@ -97,7 +99,7 @@ def fill_query(message: Any, body: Reader) -> None:
     if "queryVector" in root:
         _fill_data(message.query_vector, root["queryVector"], body, "queryVector")
     message.top_k = body.integer(root, "topK")
-    if root.get("filter") is not None:
+    if "filter" in root:
         fill_filter(message.filter, root["filter"], body)
     message.return_distance = body.boolean(root, "returnDistance")
     message.return_metadata = body.boolean(root, "returnMetadata")
@@ -121,37 +123,24 @@ def _read_returns(message: Any, body: Reader, root: Members) -> None:
 # --- Outward ------------------------------------------------------------------------------------
 
 
-def say_vectors(answers: list[Any], about: About) -> Reply:
+def say_vectors(answer: Any, about: About) -> Reply:
     """Say the vectors."""
-    return Reply(json_bytes({"vectors": _described(answers, about)}))
+    return Reply(json_bytes({"vectors": _described(answer, about)}))
 
 
-def say_page(answers: list[Any], about: About) -> Reply:
+def say_page(answer: Any, about: About) -> Reply:
     """Say a page of vectors, and how to go on if there are more."""
-    listed: dict[str, Any] = {"vectors": _described(answers, about)}
-    if answers[-1].next_token:
-        listed["nextToken"] = answers[-1].next_token
+    listed: dict[str, Any] = {"vectors": _described(answer, about)}
+    if answer.next_token:
+        listed["nextToken"] = answer.next_token
     return Reply(json_bytes(listed))
 
 
-def next_page(request: Any, answers: list[Any]) -> Any:
-    """Return how to ask for the rest of a page that the server did not send in one piece."""
-    token = answers[-1].next_token
-    wanted = request.max_results or OSS.list_vectors_default
-    missing = wanted - sum(len(answer.vectors) for answer in answers)
-    if not token or missing <= 0:
-        return None
-    following = messages.ListVectorsRequest()
-    following.CopyFrom(request)
-    following.next_token, following.max_results = token, missing
-    return following
-
-
-def say_hits(answers: list[Any], about: About) -> Reply:
+def say_hits(answer: Any, about: About) -> Reply:
     """Say what a query found."""
     with_metadata = about.request.return_metadata
     hits = []
-    for hit in answers[0].vectors:
+    for hit in answer.vectors:
         said: dict[str, Any] = {"key": hit.key}
         if hit.HasField("distance"):
             said["distance"] = hit.distance
@@ -161,25 +150,22 @@ def say_hits(answers: list[Any], about: About) -> Reply:
     return Reply(json_bytes({"vectors": hits}))
 
 
-def _described(answers: Iterable[Any], about: About) -> list[dict[str, Any]]:
+def _described(answer: Any, about: About) -> list[dict[str, Any]]:
     """Return vectors as OSS describes them, with what was asked for and no more."""
     with_metadata = about.request.return_metadata
     described = []
-    for answer in answers:
-        for vector in answer.vectors:
-            said: dict[str, Any] = {"key": vector.key}
-            if vector.HasField("data"):
-                said["data"] = {"float32": np.frombuffer(vector.data.float32_le, "<f4")}
-            if with_metadata:
-                said["metadata"] = metadata_values(vector.metadata)
-            described.append(said)
+    for vector in answer.vectors:
+        said: dict[str, Any] = {"key": vector.key}
+        if vector.HasField("data"):
+            said["data"] = {"float32": np.frombuffer(vector.data.float32_le, "<f4")}
+        if with_metadata:
+            said["metadata"] = metadata_values(vector.metadata)
+        described.append(said)
     return described
 
 
 PUT = Conversion(messages.PutVectorsBatchRequest, Source.JSON, fill=fill_put)
 GET = Conversion(messages.GetVectorsRequest, Source.JSON, fill=fill_get, reply=say_vectors)
-LIST = Conversion(
-    messages.ListVectorsRequest, Source.JSON, fill=fill_list, reply=say_page, more=next_page
-)
+LIST = Conversion(messages.ListVectorsRequest, Source.JSON, fill=fill_list, reply=say_page)
 DELETE = Conversion(messages.DeleteVectorsRequest, Source.JSON, fill=fill_delete)
 QUERY = Conversion(messages.QueryVectorsRequest, Source.JSON, fill=fill_query, reply=say_hits)

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from oss.dialect import Dialect, dialect_before
+from oss.recorders import new_recorders
 from vectorbucket_server.app import running_server
 from vectorbucket_server.observability.logs import make_logger
+from vectorbucket_server.rest.oss.translator import Stubs
 from vectorbucket_server.settings import Settings
 
 
@@ -34,3 +36,9 @@ def dialect(shared_dialect: Dialect) -> Iterator[Dialect]:
     """The dialect before a server that holds nothing."""
     yield shared_dialect
     shared_dialect.empty()
+
+
+@pytest.fixture
+def recorders() -> Stubs:
+    """Stubs that answer everything, and keep what they were asked."""
+    return new_recorders()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from typing import Any
 
 import pytest
@@ -11,10 +13,12 @@ from vectorbucket.errors import (
     MalformedJson,
     VectorIndexParameterInvalid,
 )
+from vectorbucket_server.rest.oss import bodies as bodies_module
 from vectorbucket_server.rest.oss.bodies import (
     CONTAINERS_MAX,
     ELEMENTS_MAX,
     EXPLAINED_BYTES_MAX,
+    TEXTS_MAX,
     Odd,
     parse_carefully,
     parse_quickly,
@@ -116,16 +120,64 @@ def test_numbers_at_the_ends_are_numbers(number: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", [b"0," * ELEMENTS_MAX, b"[]," * CONTAINERS_MAX, b'{"b":[]},' * CONTAINERS_MAX]
+    "piece",
+    [
+        b"0," * ELEMENTS_MAX,
+        b"[]," * CONTAINERS_MAX,
+        b'{"b":[]},' * CONTAINERS_MAX,
+        b'"",' * (TEXTS_MAX + 1),
+        b'"\\\\","\\"",' * (TEXTS_MAX // 2 + 1),
+    ],
 )
 def test_a_body_with_more_in_it_than_any_request_has_is_refused_by_both_roads(
     piece: bytes,
 ) -> None:
     body = b'{"a":[' + piece + b"0]}"
-    with pytest.raises(Odd):
-        parse_quickly(body)
-    with pytest.raises(VectorIndexParameterInvalid, match="over 1000000 objects"):
-        parse_carefully(body)
+    for parse in ROADS:
+        with pytest.raises(VectorIndexParameterInvalid, match="over 16777215 values, 1000000 obj"):
+            parse(body)
+
+
+@pytest.mark.parametrize("parse", ROADS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":[1]}' * CONTAINERS_MAX,
+        "," * ELEMENTS_MAX,
+        '\\"' * (2 * TEXTS_MAX + 2),
+        "\\\\" * 2_000_001 + "[" * CONTAINERS_MAX + "{",
+        "\\" + '"{[' * CONTAINERS_MAX,
+    ],
+    ids=["objects", "commas", "quotes", "backslashes", "odd backslash"],
+)
+def test_what_stands_in_a_text_counts_for_nothing(parse: Any, text: str) -> None:
+    body = json.dumps({"t": text, "a": [1, {}]}).encode()
+    assert parse(body).root["t"] == text
+
+
+def counted_otherwise(body: bytes) -> tuple[int, int, int]:
+    bare = re.sub(rb'"(?:[^"\\]|\\.)*"', b"T", body)
+    return bare.count(b"{") + bare.count(b"["), bare.count(b","), bare.count(b"T")
+
+
+@pytest.mark.parametrize("at_once", [2, 3, 7, 64])
+def test_counting_outside_texts_is_exact_wherever_a_body_is_cut(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies_module, "_COUNTED_AT_ONCE_BYTES", at_once)
+    chance = random.Random(3)
+
+    def value(depth: int) -> Any:
+        if depth == 0:
+            return chance.choice(
+                [1, '{[,"' * chance.randrange(3), "\\" * chance.randrange(9) + '"']
+            )
+        inside = [value(depth - 1) for _ in range(chance.randrange(4))]
+        return inside if chance.random() < 0.5 else dict(zip('"\\,{', inside, strict=False))
+
+    for _ in range(500):
+        body = json.dumps({"a": value(3)}).encode()
+        assert bodies_module._counts_outside_texts(body) == counted_otherwise(body), body
 
 
 PADDING = b'"padding":"' + b"x" * EXPLAINED_BYTES_MAX + b'"'

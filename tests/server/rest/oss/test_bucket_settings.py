@@ -23,7 +23,7 @@ def test_a_policy_goes_in_and_out_byte_for_byte(text: str) -> None:
     bucket_settings.fill_policy(request, text.encode())
     assert request.policy == text
     answer = messages.GetBucketPolicyResponse(policy=request.policy)
-    assert bucket_settings.say_policy([answer], ABOUT).body == text.encode()
+    assert bucket_settings.say_policy(answer, ABOUT).body == text.encode()
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff", b'{"a":"\xed\xa0\x80"}'])
@@ -92,5 +92,5 @@ def test_logging_is_said_as_it_was_put(
     answer = messages.GetBucketLoggingResponse()
     if logging is not None:
         answer.logging.CopyFrom(bucket_pb2.BucketLogging(**logging))
-    body = bucket_settings.say_logging([answer], ABOUT).body
+    body = bucket_settings.say_logging(answer, ABOUT).body
     assert json.loads(body) == {"BucketLoggingStatus": {"LoggingEnabled": enabled}}

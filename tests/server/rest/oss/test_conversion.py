@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from vectorbucket.errors import InvalidArgument, MalformedJson, VectorIndexParameterInvalid
 from vectorbucket.v1 import bucket_service_pb2, vector_service_pb2
 from vectorbucket_server.rest.oss import bucket_settings, buckets, indexes, vectors
+from vectorbucket_server.rest.oss import conversion as conversion_module
 from vectorbucket_server.rest.oss.bodies import EXPLAINED_BYTES_MAX
 from vectorbucket_server.rest.oss.conversion import (
     About,
@@ -93,13 +95,11 @@ def test_no_fault_of_a_bucket_name_is_found_here(text: str) -> None:
         converted(buckets.GET, text, {}, b"")
 
 
-def test_an_operation_that_says_no_more_is_asked_once_and_answered_by_its_status() -> None:
+def test_an_operation_that_says_no_more_is_answered_by_its_status() -> None:
     plain = Conversion(bucket_service_pb2.DeleteBucketPolicyRequest)
     message, fault = converted(plain, "photos", {}, b"")
     assert fault is None
-    assert plain.reply([object()], About(message, "h")) == Reply(b"", ())
-    asked_again: Any = plain.more(message, [object()])
-    assert asked_again is None
+    assert plain.reply(object(), About(message, "h")) == Reply(b"", ())
 
 
 def test_of_a_large_body_that_is_no_json_only_the_bucket_is_kept() -> None:
@@ -107,3 +107,45 @@ def test_of_a_large_body_that_is_no_json_only_the_bucket_is_kept() -> None:
     message, fault = converted(vectors.PUT, "photos", {}, body)
     assert message == vector_service_pb2.PutVectorsBatchRequest(bucket="photos")
     assert isinstance(fault, MalformedJson)
+
+
+@pytest.mark.parametrize(
+    ("conversion", "flag"),
+    [(vectors.PUT, "vectors"), (vectors.GET, "keys"), (vectors.DELETE, "keys")],
+)
+def test_too_many_of_a_thing_are_refused_without_a_closer_look(
+    monkeypatch: pytest.MonkeyPatch, conversion: Conversion, flag: str
+) -> None:
+    """Method: the careful road, which would hold all of them, cannot be taken here."""
+    monkeypatch.setattr(conversion_module, "parse_carefully", None)
+    one = "{}" if flag == "vectors" else '""'
+    body = f'{{"{flag}":[{",".join([one] * 200_001)}],"indexName":"faces"}}'.encode()
+    message, fault = converted(conversion, "photos", {}, body)
+    assert message == conversion.message(bucket="photos", index_name="faces")
+    assert isinstance(fault, VectorIndexParameterInvalid)
+    assert fault.message == f"{flag} has 200001 elements; the limit is 200000"
+    assert fault.details == {"value": "200001", "limit": "200000"}
+
+
+@pytest.mark.parametrize(("flag", "piece"), [("vectors", b"{},"), ("keys", b'"",')])
+def test_what_no_machine_could_hold_as_objects_is_refused_unread(flag: str, piece: bytes) -> None:
+    body = (
+        b'{"indexName":"faces","' + flag.encode() + b'":[' + piece * 14_000_000 + piece[:-1] + b"]}"
+    )
+    message, fault = converted(vectors.PUT, "photos", {}, body)
+    assert message == vector_service_pb2.PutVectorsBatchRequest(bucket="photos")
+    assert isinstance(fault, VectorIndexParameterInvalid)
+    assert "objects and arrays, or 4000000 texts" in fault.message
+
+
+def test_texts_that_hold_json_are_no_objects_of_the_body() -> None:
+    """Method: as many as a batch may have, each as long as metadata may be; 1.6 million objects."""
+    text = json.dumps([{"a": [1, 2], "b": "\\"}] * 1_700)[:40_000]
+    said = [
+        {"key": str(number), "data": {"float32": [1, 2]}, "metadata": {"t": text}}
+        for number in range(500)
+    ]
+    body = json.dumps({"indexName": "faces", "vectors": said}).encode()
+    message, fault = converted(vectors.PUT, "photos", {}, body)
+    assert fault is None
+    assert {one.metadata["t"].string_value for one in message.vectors} == {text}

@@ -114,5 +114,11 @@ def test_no_word_is_the_beginning_of_another_where_it_would_win() -> None:
         assert message_of(error, REQUEST_ID) == f"{written} is wrong"
 
 
+def test_a_method_that_is_not_allowed_is_told_with_those_that_are() -> None:
+    error = errors.MethodNotAllowed("not so", details={"allowed": "GET, PUT"})
+    assert dict(rendered(error).headers)["allow"] == "GET, PUT"
+    assert "allow" not in dict(rendered(errors.MethodNotAllowed("not so")).headers)
+
+
 def test_a_message_that_is_no_text_can_be_told() -> None:
     rendered(errors.InvalidArgument("half \ud800 a pair"))

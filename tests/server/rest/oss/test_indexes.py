@@ -99,7 +99,7 @@ def test_a_listing_is_read_whole() -> None:
 
 def test_an_index_is_described_without_what_is_ours_alone() -> None:
     answer = messages.GetVectorIndexResponse(index=index("faces"), vector_count=5)
-    said = json.loads(indexes.say_index([answer], ABOUT).body)
+    said = json.loads(indexes.say_index(answer, ABOUT).body)
     assert said == {"index": described("faces")}
 
 
@@ -118,14 +118,14 @@ def test_an_index_is_described_without_what_is_ours_alone() -> None:
 )
 def test_each_member_is_said_in_the_words_of_oss(more: Any, member: dict[str, object]) -> None:
     answer = messages.GetVectorIndexResponse(index=index("faces", **more))
-    said = json.loads(indexes.say_index([answer], ABOUT).body)
+    said = json.loads(indexes.say_index(answer, ABOUT).body)
     assert said == {"index": described("faces", **member)}
 
 
 @pytest.mark.parametrize("token", ["", "t"])
 def test_a_listing_has_a_token_only_if_there_is_more(token: str) -> None:
     answer = messages.ListVectorIndexesResponse(indexes=[index("a"), index("b")], next_token=token)
-    said = json.loads(indexes.say_indexes([answer], ABOUT).body)
+    said = json.loads(indexes.say_indexes(answer, ABOUT).body)
     expected = {"indexes": [described("a"), described("b")]}
     assert said == ({**expected, "nextToken": token} if token else expected)
 

@@ -13,6 +13,7 @@ from rpc import vector_of
 from vectorbucket.errors import VectorIndexParameterInvalid
 from vectorbucket.v1 import vector_pb2, vector_service_pb2
 from vectorbucket_server.rest.oss import metadata as metadata_module
+from vectorbucket_server.rest.oss import reader as reader_module
 from vectorbucket_server.rest.oss.bodies import Odd, parse_carefully, parse_quickly
 from vectorbucket_server.rest.oss.metadata import (
     below,
@@ -99,6 +100,15 @@ def test_integers_beyond_are_named_whatever_road_they_came() -> None:
     for beyond in (Huge("1e400"), float("inf"), Huge("1" * 500)):
         with pytest.raises(VectorIndexParameterInvalid, match="no double can hold"):
             double(beyond, body, "p")
+
+
+@pytest.mark.parametrize("parse", ROADS)
+def test_very_many_values_are_not_made(parse: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "METADATA_VALUES_MAX", 1_000)
+    assert len(vector_with(parse, '{"a":[' + "1," * 998 + "1]}").metadata["a"].list_value.values)
+    for text in ('{"a":[' + "1," * 999 + "1]}", '{"a":' + json.dumps([""] * 10_000) + "}"):
+        with pytest.raises(VectorIndexParameterInvalid, match="the limit is 1000"):
+            vector_with(parse, text)
 
 
 def test_a_place_is_never_long() -> None:

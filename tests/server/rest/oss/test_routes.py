@@ -9,10 +9,10 @@ from vectorbucket.errors import (
     InvalidVectorBucketName,
     MethodNotAllowed,
     VectorBucketError,
-    VectorIndexParameterInvalid,
 )
 from vectorbucket.v1 import bucket_service_pb2, index_service_pb2, vector_service_pb2
-from vectorbucket_server.rest.oss.routes import ROUTES, UNSUPPORTED, Route, route_of
+from vectorbucket_server.rest.oss.errors import ALLOWED
+from vectorbucket_server.rest.oss.routes import REFUSED, ROUTES, UNSUPPORTED, Route, route_of
 
 SERVICES = {
     "buckets": bucket_service_pb2.DESCRIPTOR.services_by_name["BucketService"],
@@ -24,7 +24,7 @@ NOT_IN_THE_DIALECT = {"PutVectors", "ScanVectors", "QueryVectorsBatch"}
 """RPCs that OSS has no operation for; PutVectors is a stream, and its operation uses the other."""
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
+@pytest.mark.parametrize("route", [*ROUTES, *REFUSED], ids=lambda route: route.operation)
 def test_a_route_calls_an_rpc_with_its_own_message(route: Route) -> None:
     rpc = SERVICES[route.service].methods_by_name[route.rpc]
     assert rpc.input_type is route.conversion.message.DESCRIPTOR
@@ -88,8 +88,8 @@ def test_a_row_is_printed_as_a_line(route: Route) -> None:
         ("DELETE", [], False, InvalidVectorBucketName),
         ("POST", ["putVectors"], False, InvalidVectorBucketName),
         ("GET", ["bucketInfo"], False, InvalidVectorBucketName),
-        ("POST", ["putVectorIndexFusion"], True, VectorIndexParameterInvalid),
-        ("POST", ["queryVectorsFusion"], False, VectorIndexParameterInvalid),
+        ("POST", ["queryVectorsFusion"], False, InvalidVectorBucketName),
+        ("POST", ["queryVectorsFusion", "topK"], True, InvalidArgument),
     ],
 )
 def test_what_is_no_operation_is_refused(
@@ -114,7 +114,31 @@ def test_no_refusal_repeats_at_length_what_was_asked() -> None:
     assert len(refused.value.message) < 300
 
 
-def test_unsupported_operations_are_named() -> None:
-    for flag, operation in UNSUPPORTED.items():
-        with pytest.raises(VectorIndexParameterInvalid, match=f"{operation} is not supported"):
-            route_of("POST", [flag], bucket=True)
+@pytest.mark.parametrize(
+    ("method", "flag", "bucket", "allowed"),
+    [
+        ("POST", "policy", True, "DELETE, GET, PUT"),
+        ("GET", "putVectors", True, "POST"),
+        ("HEAD", "bucketInfo", True, "GET"),
+        ("PUT", "queryVectorsFusion", True, "POST"),
+        ("GET", "putVectors", False, "POST"),
+        ("GET", "", True, "DELETE, PUT"),
+        ("PATCH", "", False, "GET"),
+    ],
+)
+def test_a_method_that_is_not_allowed_is_told_with_those_that_are(
+    method: str, flag: str, *, bucket: bool, allowed: str
+) -> None:
+    with pytest.raises(MethodNotAllowed) as caught:
+        route_of(method, [flag] if flag else [], bucket=bucket)
+    assert caught.value.details == {ALLOWED: allowed}
+    assert caught.value.message.endswith(f"it can by {allowed}")
+
+
+def test_unsupported_operations_go_the_way_of_their_nearest() -> None:
+    assert dict(UNSUPPORTED) == {
+        "putVectorIndexFusion": "PutVectorIndexFusion",
+        "queryVectorsFusion": "QueryVectorsFusion",
+    }
+    rpcs = [route_of("POST", [flag], bucket=True).rpc for flag in UNSUPPORTED]
+    assert rpcs == ["PutVectorIndex", "QueryVectors"]

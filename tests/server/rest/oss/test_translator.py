@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 import grpc
 import grpc.aio
 import pytest
@@ -13,17 +10,22 @@ from oss.dialect import (
     ACCOUNT_ID,
     BUCKET,
     BUCKET_HOST,
-    DOOR,
-    NOW_S,
     REGION,
     SERVICE_HOST,
     Answer,
     check_form,
-    request_ids,
 )
+from oss.recorders import answer_to, guarded, translator_on
 from oss.signing import CREDENTIALS, SECRET, TRANSLATOR_KEY, VECTOR_A, signed
-from vectorbucket.errors import EntityTooLarge, ServiceUnavailable
-from vectorbucket.v1 import bucket_service_pb2, index_service_pb2, vector_service_pb2
+from vectorbucket.errors import (
+    AccessDenied,
+    EntityTooLarge,
+    InvalidAccessKeyId,
+    RequestTimeout,
+    ServiceUnavailable,
+    VectorBucketError,
+)
+from vectorbucket.status import to_status
 from vectorbucket_server.auth.credentials import parse_credentials
 from vectorbucket_server.auth.entries import (
     ACCOUNT_ID as ACCOUNT_ID_ENTRY,
@@ -32,69 +34,12 @@ from vectorbucket_server.auth.entries import (
     AUTHORIZATION,
     FAULT,
     PRINCIPAL,
+    REMOTE_ADDRESS,
     REQUEST_ID,
     decode_fault,
 )
 from vectorbucket_server.rest.oss.messages import HttpRequest
-from vectorbucket_server.rest.oss.translator import Door, Stubs, Translator
-
-
-class Recorder:
-    """Stands where stubs stand: answers with empty messages, and keeps what it was asked."""
-
-    def __init__(self, service: Any) -> None:
-        self.calls: list[tuple[str, Any, dict[str, Any]]] = []
-        self.failure: Exception | None = None
-        self._service = service
-
-    def __getattr__(self, rpc: str) -> Any:
-        async def call(request: Any, *, metadata: Any, timeout: float) -> Any:  # noqa: ASYNC109
-            assert timeout == 60
-            names = [name for name, _ in metadata]
-            assert len(set(names)) == len(names)
-            self.calls.append((rpc, request, dict(metadata)))
-            if self.failure is not None:
-                raise self.failure
-            output = self._service.methods_by_name[rpc].output_type
-            return output._concrete_class()
-
-        return call
-
-
-@pytest.fixture
-def recorders() -> Stubs:
-    return Stubs(
-        Recorder(bucket_service_pb2.DESCRIPTOR.services_by_name["BucketService"]),
-        Recorder(index_service_pb2.DESCRIPTOR.services_by_name["IndexService"]),
-        Recorder(vector_service_pb2.DESCRIPTOR.services_by_name["VectorService"]),
-    )
-
-
-def translator_on(stubs: Stubs, **named: Any) -> Translator:
-    async def offload(work: Any) -> Any:
-        return await asyncio.to_thread(work)
-
-    said: dict[str, Any] = {
-        "credentials": None,
-        "api_key": "",
-        "now_s": lambda: NOW_S,
-        "new_request_id": request_ids(),
-        "offload": offload,
-        **named,
-    }
-    return Translator(stubs, said.pop("door", DOOR), **said)
-
-
-def guarded(stubs: Stubs, **named: Any) -> Translator:
-    known = parse_credentials(CREDENTIALS)
-    return translator_on(stubs, credentials=lambda: known, api_key=TRANSLATOR_KEY, **named)
-
-
-def answer_to(translator: Translator, request: HttpRequest) -> Answer:
-    response = asyncio.run(translator.translate(request))
-    check_form(response)
-    return Answer(response)
-
+from vectorbucket_server.rest.oss.translator import Door, Stubs
 
 # --- What the server is told --------------------------------------------------------------------
 
@@ -161,7 +106,6 @@ def test_what_is_wrong_with_a_body_is_sent_along(
     ("method", "target", "status"),
     [
         ("POST", "/?acl", 400),
-        ("POST", "/?queryVectorsFusion", 400),
         ("GET", "/?putVectors", 405),
         ("PATCH", "/", 405),
         ("POST", "/object?putVectors", 400),
@@ -223,12 +167,48 @@ def test_the_credentials_are_asked_for_with_every_request(recorders: Stubs) -> N
         assert (fault and decode_fault(fault).code) == code
 
 
+@pytest.mark.parametrize("flag", ["queryVectorsFusion", "putVectorIndexFusion"])
+def test_fusion_is_asked_for_as_its_nearest_with_a_fault(recorders: Stubs, flag: str) -> None:
+    request = HttpRequest("POST", f"/?{flag}", (("host", BUCKET_HOST),), b'{"indexName":"idx1"}')
+    answer_to(translator_on(recorders), request)
+    ((rpc, message, entries),) = recorders.vectors.calls + recorders.indexes.calls
+    assert rpc == ("QueryVectors" if "query" in flag else "PutVectorIndex")
+    assert (message.bucket, message.index_name) == (BUCKET, "idx1")
+    fault = decode_fault(entries[FAULT])
+    assert (fault.code, "is not supported" in fault.message) == (
+        "VectorIndexParameterInvalid",
+        True,
+    )
+
+
+def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(recorders: Stubs) -> None:
+    request = HttpRequest("POST", "/?policy", (("host", BUCKET_HOST),))
+    answer = answer_to(translator_on(recorders), request)
+    assert (answer.status, answer.headers["allow"]) == (405, "DELETE, GET, PUT")
+
+
+def test_the_server_is_told_where_a_request_came_from(recorders: Stubs) -> None:
+    head = ("GET", "/?bucketInfo", (("host", BUCKET_HOST),))
+    for address in ("10.0.0.7:4711", ""):
+        answer_to(translator_on(recorders), HttpRequest(*head, remote_address=address))
+        entries = recorders.buckets.calls[-1][2]
+        assert entries.get(REMOTE_ADDRESS, "") == address
+
+
 # --- What the server answers --------------------------------------------------------------------
 
 
 def aio_error(code: grpc.StatusCode, details: str = "") -> grpc.aio.AioRpcError:
     nothing = grpc.aio.Metadata()
     return grpc.aio.AioRpcError(code, nothing, nothing, details, None)
+
+
+def aio_error_of(error: VectorBucketError) -> grpc.aio.AioRpcError:
+    """Return how a call ends that the server answers with an error."""
+    status = to_status(error, "A" * 24)
+    rich = grpc.aio.Metadata(("grpc-status-details-bin", status.SerializeToString()))
+    code = next(code for code in grpc.StatusCode if code.value[0] == error.grpc_code)
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), rich, status.message, None)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +234,50 @@ def test_however_a_call_ends_it_is_answered_in_the_form_of_the_dialect(
     answer = answer_to(translator_on(recorders), request)
     assert (answer.status, answer.code) == (status, code)
     assert "secret" not in answer.message
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (
+            InvalidAccessKeyId("no such key", details={"principal": "owner"}),
+            403,
+            "InvalidAccessKeyId",
+        ),
+        (InvalidAccessKeyId("no such key"), 503, "ServiceUnavailable"),
+        (
+            AccessDenied("only a translator", details={"entry": PRINCIPAL}),
+            503,
+            "ServiceUnavailable",
+        ),
+        (
+            AccessDenied("only a translator", details={"entry": REQUEST_ID}),
+            503,
+            "ServiceUnavailable",
+        ),
+        (AccessDenied("'a' may not", details={"principal": "a"}), 403, "AccessDenied"),
+    ],
+)
+def test_what_is_wrong_with_the_translator_is_told_as_such(
+    recorders: Stubs, error: VectorBucketError, status: int, code: str
+) -> None:
+    recorders.vectors.failure = aio_error_of(error)
+    answer = answer_to(guarded(recorders), VECTOR_A)
+    assert (answer.status, answer.code) == (status, code)
+    assert ("its operator has to look at that key" in answer.message) == (status == 503)
+
+
+def test_a_deadline_is_told_in_the_same_words_whoever_saw_it_first(recorders: Stubs) -> None:
+    request = HttpRequest("GET", "/?bucketInfo", (("host", BUCKET_HOST),))
+    told = []
+    for failure in (
+        aio_error(grpc.StatusCode.DEADLINE_EXCEEDED),
+        aio_error_of(RequestTimeout("the call's deadline passed")),
+    ):
+        recorders.buckets.failure = failure
+        told.append(answer_to(translator_on(recorders), request).message)
+    assert told[0].startswith("the server did not answer within 60 s; what")
+    assert told[1] == told[0].replace(" s;", " s (the call's deadline passed);")
 
 
 def test_a_missing_access_key_is_told_as_such_and_not_as_the_translator_s(recorders: Stubs) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,24 @@ def test_large_answers_are_written_elsewhere(dialect: Dialect) -> None:
     asked = {"indexName": "idx1", "returnData": True}
     assert len(dialect.done("POST", "listVectors", asked).body["vectors"]) == 70
     assert dialect.offloaded == [1]
+
+
+def test_the_largest_page_is_one_call(server_address: str) -> None:
+    """Method: 16 MB, which the server sends in five pieces to who does not ask for whole pages."""
+    calls: list[Any] = []
+    with dialect_before(server_address, on_call=calls.append) as dialect:
+        dialect.make_index(dimension=4096)
+        numbers = [0.0] * 4095
+        for start in range(0, 1_000, 500):
+            rows = range(start, start + 500)
+            dialect.put(*(vector(f"k{row:03}", [float(row), *numbers]) for row in rows))
+        calls.clear()
+        asked = {"indexName": "idx1", "returnData": True, "maxResults": 1_000}
+        listed = dialect.done("POST", "listVectors", asked).body
+        assert calls == ["ListVectors"]
+        assert [one["data"]["float32"][0] for one in listed["vectors"]] == list(range(1_000))
+        assert "nextToken" not in listed
+        dialect.empty()
 
 
 # --- Before a server that asks for credentials --------------------------------------------------

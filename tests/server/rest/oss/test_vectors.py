@@ -14,7 +14,7 @@ from vectorbucket.errors import VectorIndexParameterInvalid
 from vectorbucket.v1 import vector_pb2
 from vectorbucket.v1 import vector_service_pb2 as messages
 from vectorbucket_server.rest.oss import vectors
-from vectorbucket_server.rest.oss.bodies import parse_carefully, parse_quickly
+from vectorbucket_server.rest.oss.bodies import Odd, parse_carefully, parse_quickly
 from vectorbucket_server.rest.oss.conversion import About
 from vectorbucket_server.rest.oss.reader import Reader
 
@@ -80,6 +80,7 @@ def test_a_listing_is_read_whole(parse: Any) -> None:
         segment_index=3,
         return_metadata=True,
         data_encoding=vector_pb2.DATA_ENCODING_FLOAT32_LE,
+        whole_page=True,
     )
 
 
@@ -110,81 +111,109 @@ def test_no_filter_and_an_empty_one_are_carried_as_such(filter_: str, *, present
         assert request.HasField("filter") == present
 
 
+NULLS: list[tuple[Any, Any, str]] = [
+    (vectors.fill_put, messages.PutVectorsBatchRequest, '{"indexName":null,"vectors":[],"u":null}'),
+    (
+        vectors.fill_get,
+        messages.GetVectorsRequest,
+        '{"keys":["a"],"returnData":null,"returnMetadata":null}',
+    ),
+    (
+        vectors.fill_list,
+        messages.ListVectorsRequest,
+        '{"maxResults":null,"nextToken":null,"segmentCount":null,"filter":null}',
+    ),
+    (
+        vectors.fill_query,
+        messages.QueryVectorsRequest,
+        '{"queryVector":null,"topK":null,"filter":null,"returnDistance":null}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("fill", "message", "text"), NULLS)
+@pytest.mark.parametrize("parse", ROADS)
+def test_a_member_that_is_null_is_as_if_it_was_not_there(
+    parse: Any, fill: Any, message: Any, text: str
+) -> None:
+    request, bare = message(), message()
+    fill(request, Reader(parse(text.encode())))
+    given = json.loads(text)
+    for name in [name for name, value in given.items() if value is None]:
+        del given[name]
+    fill(bare, Reader(parse(json.dumps(given).encode())))
+    assert request == bare
+
+
+@pytest.mark.parametrize("parse", ROADS)
+def test_a_null_in_a_vector_is_as_if_it_was_not_there_except_in_metadata(parse: Any) -> None:
+    request = messages.PutVectorsBatchRequest()
+    raw = (
+        b'{"vectors":[{"key":null,"data":{"float32":null,"x":null},"metadata":null},{"data":null}]}'
+    )
+    vectors.fill_put(request, Reader(parse(raw)))
+    assert list(request.vectors) == [vector_pb2.Vector(), vector_pb2.Vector()]
+    in_metadata = b'{"vectors":[{"metadata":{"a":null}}]}'
+    with pytest.raises((Odd, VectorIndexParameterInvalid)):
+        vectors.fill_put(messages.PutVectorsBatchRequest(), Reader(parse(in_metadata)))
+
+
+@pytest.mark.parametrize("text", ['{"vectors":[null]}', '{"vectors":null}', "{}"])
+def test_a_null_among_vectors_and_no_vectors_at_all_are_refused(text: str) -> None:
+    with pytest.raises(VectorIndexParameterInvalid, match="must be"):
+        vectors.fill_put(messages.PutVectorsBatchRequest(), Reader(parse_carefully(text.encode())))
+
+
+def test_a_vector_of_no_numbers_is_not_a_missing_one() -> None:
+    body = Reader(parse_carefully(b'{"vectors":[{"key":"a","data":{"float32":[]}}]}'))
+    with pytest.raises(VectorIndexParameterInvalid) as caught:
+        vectors.fill_put(messages.PutVectorsBatchRequest(), body)
+    assert caught.value.message.startswith("vectors[0].data has 0 numbers; it must")
+    assert caught.value.field == "vectors[0].data"
+
+
 # --- Outward ------------------------------------------------------------------------------------
 
 
-def said(reply: Any, answers: list[Any], *, return_metadata: bool = True) -> Any:
+def said(reply: Any, answer: Any, *, return_metadata: bool = True) -> Any:
     request = messages.GetVectorsRequest(return_metadata=return_metadata)
-    return json.loads(reply(answers, About(request, "h")).body)
+    return json.loads(reply(answer, About(request, "h")).body)
 
 
 def test_vectors_are_said_with_what_was_asked_for_and_no_more() -> None:
     full = vector_of("a", (0.1, 2), {"n": 3, "t": "x"}, as_bytes=True)
     answer = messages.GetVectorsResponse(vectors=[full, vector_pb2.Vector(key="b")])
-    assert said(vectors.say_vectors, [answer]) == {
+    assert said(vectors.say_vectors, answer) == {
         "vectors": [
             {"key": "a", "data": {"float32": [0.1, 2.0]}, "metadata": {"n": 3, "t": "x"}},
             {"key": "b", "metadata": {}},
         ]
     }
     bare = messages.GetVectorsResponse(vectors=[vector_pb2.Vector(key="a")])
-    assert said(vectors.say_vectors, [bare], return_metadata=False) == {"vectors": [{"key": "a"}]}
-    assert said(vectors.say_vectors, [messages.GetVectorsResponse()]) == {"vectors": []}
+    assert said(vectors.say_vectors, bare, return_metadata=False) == {"vectors": [{"key": "a"}]}
+    assert said(vectors.say_vectors, messages.GetVectorsResponse()) == {"vectors": []}
 
 
-def test_the_token_of_the_last_answer_is_the_page_s() -> None:
-    answers = [
-        messages.ListVectorsResponse(vectors=[vector_pb2.Vector(key=key)], next_token=token)
-        for key, token in (("a", "t1"), ("b", "t2"))
-    ]
-    pages = said(vectors.say_page, answers, return_metadata=False)
-    assert pages == {"vectors": [{"key": "a"}, {"key": "b"}], "nextToken": "t2"}
-    answers[-1].next_token = ""
-    assert "nextToken" not in said(vectors.say_page, answers, return_metadata=False)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "sizes", "token", "missing"),
-    [
-        (10, [4], "t", 6),
-        (10, [4, 5], "t", 1),
-        (10, [4, 6], "t", None),
-        (10, [10], "t", None),
-        (10, [4], "", None),
-        (0, [4], "t", 496),
-        (0, [500], "t", None),
-        (-1, [4], "t", None),
-    ],
-)
-def test_a_page_is_asked_for_until_it_is_full(
-    wanted: int, sizes: list[int], token: str, missing: int | None
-) -> None:
-    request = messages.ListVectorsRequest(index_name="i", max_results=wanted, return_data=True)
-    answers = [
-        messages.ListVectorsResponse(vectors=[vector_pb2.Vector()] * size, next_token=token)
-        for size in sizes
-    ]
-    following = vectors.next_page(request, answers)
-    if missing is None:
-        assert following is None
-    else:
-        assert following == messages.ListVectorsRequest(
-            index_name="i", max_results=missing, return_data=True, next_token=token
-        )
-    assert request.max_results == wanted
+def test_a_page_says_how_to_go_on_if_there_is_more() -> None:
+    answer = messages.ListVectorsResponse(vectors=[vector_pb2.Vector(key="a")])
+    answer.next_token = "t"  # noqa: S105 - of a page
+    page = said(vectors.say_page, answer, return_metadata=False)
+    assert page == {"vectors": [{"key": "a"}], "nextToken": "t"}
+    answer.next_token = ""
+    assert "nextToken" not in said(vectors.say_page, answer, return_metadata=False)
 
 
 def test_hits_say_distance_and_metadata_only_if_they_were_asked_for() -> None:
     hit = vector_pb2.Hit(key="a", distance=0.0)
     hit.metadata["t"].string_value = ""
     answer = messages.QueryVectorsResponse(vectors=[hit, vector_pb2.Hit(key="b")])
-    assert said(vectors.say_hits, [answer]) == {
+    assert said(vectors.say_hits, answer) == {
         "vectors": [
             {"key": "a", "distance": 0.0, "metadata": {"t": ""}},
             {"key": "b", "metadata": {}},
         ]
     }
-    assert said(vectors.say_hits, [answer], return_metadata=False) == {
+    assert said(vectors.say_hits, answer, return_metadata=False) == {
         "vectors": [{"key": "a", "distance": 0.0}, {"key": "b"}]
     }
 
@@ -195,7 +224,7 @@ def test_numbers_cross_both_ways_bit_for_bit() -> None:
         vectors=[vector_of(f"k{row}", numbers[row], as_bytes=True) for row in range(20)]
     )
     about = About(messages.GetVectorsRequest(), "h")
-    written = vectors.say_vectors([answer], about).body
+    written = vectors.say_vectors(answer, about).body
     request = messages.PutVectorsBatchRequest()
     vectors.fill_put(request, Reader(parse_quickly(written)))
     assert list(request.vectors) == list(answer.vectors)
