@@ -15,6 +15,7 @@ import vectorbucket_server  # noqa: F401 - before grpc is imported; see fork_sup
 
 # isort: split
 
+from oss.dialect import Dialect, dialect_before
 from rpc import Stubs, stubs_of
 from stubborn import SlowEngine
 from vectorbucket_server.app import Server, running_server
@@ -74,3 +75,30 @@ def slow() -> Iterator[SlowEngine]:
     engine = SlowEngine()
     yield engine
     engine.gate.set()
+
+
+@pytest.fixture(name="server_address", scope="module")
+def fixture_server_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one server, over the memory engine, for all tests of a module."""
+    settings = Settings(
+        engine="memory",
+        grpc_address="127.0.0.1:0",
+        bucket_log_dir=tmp_path_factory.mktemp("bucket-logs"),
+    )
+    log = make_logger("json", "error", io.StringIO())
+    with running_server(settings, log=log) as server:
+        yield server.address
+
+
+@pytest.fixture(name="shared_dialect", scope="module")
+def fixture_shared_dialect(server_address: str) -> Iterator[Dialect]:
+    """The OSS dialect before that server."""
+    with dialect_before(server_address) as dialect:
+        yield dialect
+
+
+@pytest.fixture
+def dialect(shared_dialect: Dialect) -> Iterator[Dialect]:
+    """The OSS dialect before a server that holds nothing."""
+    yield shared_dialect
+    shared_dialect.empty()

@@ -190,7 +190,7 @@ def test_installed_server_puts_queries_and_stops(server_python: Path, tmp_path: 
 
 
 def test_example_of_the_readme_works_when_pasted(server_python: Path, tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    example = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
     lines = [line for line in example.splitlines() if line]
     assert lines[0] == "from vectorbucket import Client"
     assert len(lines) == 1 + 5

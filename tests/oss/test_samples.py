@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from house import ROOT
 from oss.live_rest import ACCESS_KEY_ID, ACCESS_KEY_SECRET, ACCOUNT_ID, REGION, LiveProcess, serving
 from oss.sdk import ENDPOINT
 from rooms import WITHIN_S
@@ -143,3 +144,26 @@ def parsed(line: str) -> tuple[str, Any]:
     """Return what a line tells of a vector, and its metadata, whose fields are in no order."""
     told, metadata = line.removeprefix("vector: ").split(", {", 1)
     return told, ast.literal_eval("{" + metadata)
+
+
+def test_example_of_the_readme_works_when_pasted(server: LiveProcess) -> None:
+    """The one for the SDK. Its access key is any; here it has to be a real one."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    assert "import alibabacloud_oss_v2 as oss" in example
+    for pasted, meant in (
+        ("127.0.0.1:8080", server.rest_address),
+        ("any-id", ACCESS_KEY_ID),
+        ("any-secret", ACCESS_KEY_SECRET),
+    ):
+        assert pasted in example
+        example = example.replace(pasted, meant)
+    done = subprocess.run(
+        [sys.executable, "-c", example],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WITHIN_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[{'key': 'first', 'distance': 0.5, 'metadata': {'part': 1}}]\n"

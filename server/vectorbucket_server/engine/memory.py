@@ -113,7 +113,11 @@ class MemoryEngine(Engine):
                 raise TooManyBuckets.of(buckets_max)
             self._buckets[bucket.name] = bucket
 
-    def get_bucket(self, bucket_name: str, seen: Bucket | None = None) -> Bucket:
+    def get_bucket(self, bucket_name: str) -> Bucket:
+        """Return a bucket."""
+        return self._seen(bucket_name, None)
+
+    def _seen(self, bucket_name: str, seen: Bucket | None) -> Bucket:
         """Return a bucket, if it is the one that was seen."""
         with self._lock:
             bucket = self._buckets.get(bucket_name)
@@ -132,7 +136,7 @@ class MemoryEngine(Engine):
     def delete_bucket(self, bucket_name: str, seen: Bucket | None = None) -> None:
         """Delete an empty bucket."""
         with self._lock:
-            self.get_bucket(bucket_name, seen)
+            self._seen(bucket_name, seen)
             if any(name == bucket_name for name, _ in self._indexes):
                 raise VectorBucketNotEmpty.of(bucket_name)
             del self._buckets[bucket_name]
@@ -140,16 +144,14 @@ class MemoryEngine(Engine):
     def set_bucket_policy(self, bucket_name: str, policy: str, seen: Bucket | None = None) -> None:
         """Replace a bucket's policy."""
         with self._lock:
-            self._buckets[bucket_name] = replace(self.get_bucket(bucket_name, seen), policy=policy)
+            self._buckets[bucket_name] = replace(self._seen(bucket_name, seen), policy=policy)
 
     def set_bucket_logging(
         self, bucket_name: str, logging: BucketLogging | None, seen: Bucket | None = None
     ) -> None:
         """Replace where a bucket is logged."""
         with self._lock:
-            self._buckets[bucket_name] = replace(
-                self.get_bucket(bucket_name, seen), logging=logging
-            )
+            self._buckets[bucket_name] = replace(self._seen(bucket_name, seen), logging=logging)
 
     def put_index(self, index: Index, *, indexes_max: int) -> Index:
         """Make an index."""
