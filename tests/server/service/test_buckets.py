@@ -223,8 +223,8 @@ class SwappingEngine(MemoryEngine):
 
     is_armed = False
 
-    def get_bucket(self, bucket_name: str, seen: Bucket | None = None) -> Bucket:
-        found = super().get_bucket(bucket_name, seen)
+    def get_bucket(self, bucket_name: str) -> Bucket:
+        found = super().get_bucket(bucket_name)
         if self.is_armed:
             self.is_armed = False
             self.delete_bucket(bucket_name)
