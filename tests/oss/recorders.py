@@ -22,6 +22,8 @@ class Recorder:
     def __init__(self, service: Any) -> None:
         self.calls: list[tuple[str, Any, dict[str, Any]]] = []
         self.failure: Exception | None = None
+        self.gate: asyncio.Event | None = None
+        """What calls wait for before they are answered."""
         self._service = service
 
     def __getattr__(self, rpc: str) -> Any:
@@ -30,6 +32,8 @@ class Recorder:
             names = [name for name, _ in metadata]
             assert len(set(names)) == len(names)
             self.calls.append((rpc, request, dict(metadata)))
+            if self.gate is not None:
+                await self.gate.wait()
             if self.failure is not None:
                 raise self.failure
             output = self._service.methods_by_name[rpc].output_type

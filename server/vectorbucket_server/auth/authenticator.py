@@ -151,10 +151,11 @@ class Authenticator:
             if entries.principal is not None:
                 problem = f"an open server has no credentials to be named in {PRINCIPAL}"
                 raise AccessDenied(problem, details={"entry": PRINCIPAL})
-            principal, version = self._anybody, 0
+            principal, translates, version = self._anybody, True, 0
         else:
             credentials = self._latest = self._credentials()
-            principal, version = self._known(entries, credentials), credentials.version
+            principal, translates = self._known(entries, credentials)
+            version = credentials.version
         fault = _fault(entries)
         if principal is _NOBODY and not isinstance(fault, Forbidden):
             raise AccessDenied(
@@ -169,18 +170,19 @@ class Authenticator:
             account_id=_checked(entries.account_id, ACCOUNT_ID, _ACCOUNT_ID),
             fault=fault,
             remote_address=_checked(entries.remote_address, REMOTE_ADDRESS, _REMOTE_ADDRESS),
+            translates=translates,
             version=version,
             entries=entries,
         )
 
-    def _known(self, entries: Entries, credentials: Credentials) -> Principal:
-        """Return who calls by an API key; of a translator, whom it names."""
+    def _known(self, entries: Entries, credentials: Credentials) -> tuple[Principal, bool]:
+        """Return who calls by an API key, of a translator whom it names; and whether it is one."""
         holder, translates = self._holder(entries, credentials)
         if not translates:
             _check_own(entries)
-            return holder
+            return holder, False
         if entries.principal is None:
-            return _NOBODY
+            return _NOBODY, True
         named = credentials.by_name(entries.principal)
         if named is None:
             # The translator knew it: it was there a moment ago, or is in another file only.
@@ -189,7 +191,7 @@ class Authenticator:
                 details={"principal": fact(entries.principal)},
                 request_id=entries.request_id,
             )
-        return named.principal
+        return named.principal, True
 
     def _holder(self, entries: Entries, credentials: Credentials) -> tuple[Principal, bool]:
         """Return whose API key a call came with, and whether they are a translator.

@@ -44,6 +44,8 @@ class Caller:
     """What is wrong with the request already; to be raised where it is found by order."""
     remote_address: str = ""
     """From where the request came that a translator serves; empty if it does not say."""
+    translates: bool = False
+    """Whether it is a translator that calls, or anybody on an open server."""
     version: int = 0
     """Of the credentials by which it was authenticated."""
     entries: Entries = field(default_factory=Entries, repr=False)

@@ -13,6 +13,7 @@ import grpc
 from vectorbucket.limits import Limits
 from vectorbucket.v1 import vector_pb2, vector_service_pb2_grpc
 from vectorbucket.v1 import vector_service_pb2 as messages
+from vectorbucket_server.auth.principal import current_caller
 from vectorbucket_server.engine.base import Engine
 from vectorbucket_server.model import Page, Vector
 from vectorbucket_server.naming import check_key
@@ -115,7 +116,7 @@ class VectorServicer(vector_service_pb2_grpc.VectorServiceServicer):
             segment.position,
         )
         bytes_max = limits.page_bytes_max
-        if request.whole_page:
+        if request.whole_page and current_caller().translates:
             bytes_max = max(bytes_max, limits.message_bytes_max - TOKEN_BYTES)
         page = self._engine.list_vectors(
             index,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,19 @@ from rpc import (
     BUCKET,
     INDEX,
     Stubs,
+    bearer,
     index_request,
     metadata_of,
     refused,
+    saying,
     some_vectors,
     stubs_of,
     vector_of,
 )
 from vectorbucket.v1 import index_service_pb2, vector_pb2
 from vectorbucket.v1 import vector_service_pb2 as messages
+from vectorbucket_server.auth.api_keys import hash_api_key
+from vectorbucket_server.auth.entries import PRINCIPAL
 from vectorbucket_server.engine.memory import MemoryEngine
 from vectorbucket_server.model import Index, Page, Vector
 
@@ -208,6 +213,27 @@ def test_whole_page_ends_where_the_server_can_send_no_more(start_server: StartSe
         assert 0.9 * MIB < page.ByteSize() < MIB
         assert page.next_token
         assert len(list_page(stubs, return_data=True, data_encoding=2).vectors) == 1
+
+
+def test_whole_page_is_for_translators_alone(start_server: StartServer, tmp_path: Path) -> None:
+    """A page of 64 MB that its caller does not read is memory of the server."""
+    kinds = {"owner": "owner = true", "door": "impersonate = true"}
+    (tmp_path / "keys.toml").write_text(
+        "".join(
+            f'[[credential]]\nname = "{name}"\naccount_id = "1"\n{more}\n'
+            f'api_keys = ["{hash_api_key(name)}"]\n'
+            for name, more in kinds.items()
+        )
+    )
+    server = start_server(credentials=tmp_path / "keys.toml", limit={"page_bytes_max": 100})
+    with stubs_of(server.address) as stubs:
+        owner = saying(stubs, bearer("owner"))
+        owner.make_index()
+        owner.put(*[vector_of(f"{n}") for n in range(9)])
+        door = saying(stubs, bearer("door"), (PRINCIPAL, "owner"))
+        asked = {"return_data": True, "whole_page": True}
+        assert len(list_page(owner, **asked).vectors) < 9
+        assert len(list_page(door, **asked).vectors) == 9
 
 
 def test_page_holds_at_least_one_vector_however_large(start_server: StartServer) -> None:

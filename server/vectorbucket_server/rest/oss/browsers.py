@@ -6,9 +6,10 @@ of plain text, say. Two things give that away. The page's own host, which browse
 is another one than the request's; or it is the same, and a name that has nothing to do with this
 server, which whoever owns the name has just pointed here (DNS rebinding).
 
-Rules of this file: pure; what it goes by is sent by every browser and by no SDK, so that these and
-curl and proxies are never refused here. Of the headers that say how a request came about, only
-Sec-Fetch-Site counts: programs that imitate browsers send the others.
+Rules of this file: pure; what it goes by is sent by browsers and by no SDK, so that these and curl
+and proxies are never refused here. A browser is told by Origin, by Sec-Fetch-Site, or by what all
+of them call themselves, because a page can keep it from sending the others. Referer does not count:
+plain HTTP clients make one when they follow a redirect.
 
 Source: the Fetch standard, sections 3.1 and 4.6; Fetch Metadata Request Headers, section 2.
 """
@@ -21,15 +22,17 @@ from collections.abc import Collection, Iterable
 from vectorbucket.errors import AccessDenied
 
 ORIGIN = "origin"
-REFERER = "referer"
 SEC_FETCH_SITE = "sec-fetch-site"
+USER_AGENT = "user-agent"
 
-SENT_BY_BROWSERS = frozenset({ORIGIN, REFERER, SEC_FETCH_SITE})
-"""Headers by which a browser is told."""
+_BROWSER = "mozilla/"
+"""How the user agent of every browser begins."""
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([^/?#@]*)", re.ASCII)
 _PORT = re.compile(r":[0-9]*$", re.ASCII)
-_LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}|\[::1\]|(.*\.)?localhost", re.ASCII)
+_NO_NAME = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9a-f:.]+\]|(.*\.)?localhost", re.ASCII)
+"""Hosts that nobody can point anywhere: addresses, and this machine."""
+
 
 _REMEDY = (
     "a server without credentials does not answer what a web page may have sent without its "
@@ -48,7 +51,12 @@ def refusal_of_browser(
         own_names: Hosts under which this server is known, in lower case, perhaps with a port;
             what stands below one is known, too. Empty ones are passed over.
     """
-    telling = [(name, value) for name, value in headers if name in SENT_BY_BROWSERS]
+    telling = [
+        (name, value)
+        for name, value in headers
+        if name in (ORIGIN, SEC_FETCH_SITE)
+        or (name == USER_AGENT and value.lower().startswith(_BROWSER))
+    ]
     if not telling:
         return None
     for name, value in telling:
@@ -58,7 +66,7 @@ def refusal_of_browser(
             return _refusal("it is sent for a page of another site (Sec-Fetch-Site)")
     if not _is_own(host, own_names):
         return _refusal(
-            "a browser sent it, and its host is neither of this machine, as localhost is, nor "
+            "a browser sent it, and its host is neither an address, nor of this machine, nor "
             "among the names of this server (the settings rest_base_domains and "
             "rest_public_endpoint)"
         )
@@ -74,7 +82,7 @@ def _host_of(origin: str) -> str | None:
 def _is_own(host: str, own_names: Collection[str]) -> bool:
     """Return whether nobody can have pointed a host here but who runs this server."""
     name = _without_port(host)
-    if _LOOPBACK.fullmatch(name):
+    if _NO_NAME.fullmatch(name):
         return True
     known = (_without_port(own.lower()) for own in own_names if own)
     return any(name == own or name.endswith(f".{own}") for own in known)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
@@ -42,6 +42,14 @@ T = TypeVar("T")
 OFFLOAD_BYTES = 256 * 1024
 """Bodies over this size are converted elsewhere, so that others need not wait for it: a megabyte
 takes about 2 ms."""
+
+
+LISTING = "ListVectors"
+"""The RPC whose answers can be tens of megabytes."""
+
+LISTINGS_AT_ONCE = 4
+"""Listings that are worked on at once, from the call to the JSON; further ones wait, and hold
+nothing meanwhile. A page of 1,000 × 4,096 takes about 100 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,7 @@ class Translator:
         self._new_request_id = new_request_id
         self._offload = offload
         self._timeout_s = timeout_s
+        self._listings = asyncio.Semaphore(LISTINGS_AT_ONCE)
 
     def identify(self, request: HttpRequest) -> Identified:
         """Return who sent a request, or why it is from nobody known.
@@ -167,9 +176,10 @@ class Translator:
             fault=None if fault is None else encode_fault(fault),
             remote_address=request.remote_address or None,
         )
-        answer = await self._call(route, message, entries, fault)
         about = About(message, self._door.public_endpoint or address.service_host)
-        return route.status, await self._replied(route.conversion, answer, about)
+        async with self._listings if route.rpc == LISTING else nullcontext():
+            answer = await self._call(route, message, entries, fault)
+            return route.status, await self._replied(route.conversion, answer, about)
 
     def _identified(self, request: HttpRequest, address: Address) -> Identified:
         """Return who signed a request, or why it counts as signed by nobody."""

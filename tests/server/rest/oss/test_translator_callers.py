@@ -14,7 +14,7 @@ from oss.signing import VECTOR_A
 from vectorbucket.v1 import vector_service_pb2
 from vectorbucket_server.auth.entries import FAULT, PRINCIPAL, decode_fault
 from vectorbucket_server.rest.oss.messages import HttpRequest, Identified
-from vectorbucket_server.rest.oss.translator import OFFLOAD_BYTES, Door, Stubs
+from vectorbucket_server.rest.oss.translator import LISTINGS_AT_ONCE, OFFLOAD_BYTES, Door, Stubs
 
 # --- Who calls, before there is a body ----------------------------------------------------------
 
@@ -135,3 +135,29 @@ def test_whoever_is_cancelled_stays_until_the_work_on_its_body_has_ended(recorde
 
     asyncio.run(scenario())
     assert not recorders.vectors.calls
+
+
+# --- How many at once -------------------------------------------------------------------------
+
+
+def test_listings_wait_for_each_other_and_queries_for_nobody(recorders: Stubs) -> None:
+    """A page can be a hundred megabytes while it is made, and clients can ask for many."""
+
+    def post(flag: str, body: bytes) -> HttpRequest:
+        return HttpRequest("POST", f"/?{flag}", (("host", "photos-1.localhost"),), body)
+
+    async def ask() -> list[int]:
+        gate = recorders.vectors.gate = asyncio.Event()
+        translator = translator_on(recorders)
+        listing, query = post("listVectors", b'{"indexName":"i"}'), post("queryVectors", b"{}")
+        asked = [listing] * (LISTINGS_AT_ONCE + 3) + [query] * 2
+        running = [asyncio.ensure_future(translator.translate(one)) for one in asked]
+        for _ in range(200):
+            await asyncio.sleep(0)  # turns enough for all that can begin
+        assert [rpc for rpc, _, _ in recorders.vectors.calls].count("ListVectors") == (
+            LISTINGS_AT_ONCE
+        )
+        gate.set()
+        return [(await one).status for one in running]
+
+    assert asyncio.run(ask()) == [200] * (LISTINGS_AT_ONCE + 5)
