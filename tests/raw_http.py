@@ -110,7 +110,9 @@ class RawConnection:
 
     def has_answer(self, within_s: float) -> bool:
         """Wait so long for the other side to say anything, and return whether it did."""
-        return bool(select.select([self.socket], [], [], within_s)[0])
+        answered = select.poll()  # select knows no descriptor above 1,023
+        answered.register(self.socket, select.POLLIN)
+        return bool(answered.poll(within_s * 1000))
 
     def read_to_end(self) -> bytes:
         """Read until the other side ends, and return what came."""
