@@ -30,12 +30,14 @@ The tree::
     ├── NotFound                           the caller must make the thing first
     │   ├── NoSuchBucket                   404
     │   ├── NoSuchVectorIndex              404
-    │   └── NoSuchBucketPolicy             404
+    │   ├── NoSuchBucketPolicy             404
+    │   └── NoSuchBackup                   404
     ├── Conflict                           the caller must look at what is there
     │   ├── BucketNameNotAvailable         409
     │   ├── VectorBucketNotEmpty           409
     │   ├── VectorBucketIndexAlreadyExist  409
-    │   └── VectorIndexOperationConflict   409
+    │   ├── VectorIndexOperationConflict   409
+    │   └── BackupAlreadyExist             409
     ├── LimitExceeded                      the caller must slow down or ask for quota
     │   ├── TooManyBuckets                 400
     │   ├── VectorBucketIndexExceedLimit   400
@@ -209,6 +211,15 @@ class NoSuchBucketPolicy(NotFound, http_status=404, grpc_code=5):
         return cls(f"bucket {bucket!r} has no policy", details={"bucket": bucket})
 
 
+class NoSuchBackup(NotFound, http_status=404, grpc_code=5):
+    """The server has no such backup."""
+
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """Return this error about the backup."""
+        return cls(f"backup {name!r} does not exist", details={"name": name})
+
+
 # --- The caller must look at what is there ------------------------------------------------------
 
 
@@ -247,6 +258,15 @@ class VectorBucketIndexAlreadyExist(Conflict, http_status=409, grpc_code=6):
 
 class VectorIndexOperationConflict(Conflict, http_status=409, grpc_code=10):
     """Something else is happening to the index, or a newer stream took this one's place."""
+
+
+class BackupAlreadyExist(Conflict, http_status=409, grpc_code=6):
+    """The server has a backup of this name already."""
+
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """Return this error about the backup."""
+        return cls(f"backup {name!r} exists already", details={"name": name})
 
 
 # --- The caller must slow down or ask for quota -------------------------------------------------
@@ -326,7 +346,8 @@ TABLE: tuple[type[VectorBucketError], ...] = (
     NoSuchVectorIndex, VectorIndexOperationConflict, MalformedJson, QpsLimitExceeded,
     InvalidArgument, MethodNotAllowed, EntityTooLarge, RequestTimeout, AccessDenied, InternalError,
     ServiceUnavailable, MemoryBudgetExceeded, NoSuchBucketPolicy, InvalidPolicyDocument,
-    InvalidAccessKeyId, SignatureDoesNotMatch, RequestTimeTooSkewed,
+    InvalidAccessKeyId, SignatureDoesNotMatch, RequestTimeTooSkewed, NoSuchBackup,
+    BackupAlreadyExist,
 )  # fmt: skip
 """The one table: every leaf that crosses the wire, in the order of the contract's ErrorReason."""
 

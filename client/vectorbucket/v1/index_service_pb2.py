@@ -22,32 +22,33 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from vectorbucket.v1 import index_pb2 as vectorbucket_dot_v1_dot_index__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#vectorbucket/v1/index_service.proto\x12\x0fvectorbucket.v1\x1a\x1bvectorbucket/v1/index.proto\"\xa4\x02\n\x15PutVectorIndexRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x12\n\nindex_name\x18\x02 \x01(\t\x12,\n\tdata_type\x18\x03 \x01(\x0e\x32\x19.vectorbucket.v1.DataType\x12\x11\n\tdimension\x18\x04 \x01(\x05\x12\x38\n\x0f\x64istance_metric\x18\x05 \x01(\x0e\x32\x1f.vectorbucket.v1.DistanceMetric\x12\x38\n\x08metadata\x18\x06 \x01(\x0b\x32&.vectorbucket.v1.MetadataConfiguration\x12\x32\n\x05graph\x18\x07 \x01(\x0b\x32#.vectorbucket.v1.GraphConfiguration\"\x18\n\x16PutVectorIndexResponse\";\n\x15GetVectorIndexRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x12\n\nindex_name\x18\x02 \x01(\t\"s\n\x16GetVectorIndexResponse\x12%\n\x05index\x18\x01 \x01(\x0b\x32\x16.vectorbucket.v1.Index\x12\x14\n\x0cvector_count\x18\x02 \x01(\x03\x12\x1c\n\x14pending_vector_count\x18\x03 \x01(\x03\"c\n\x18ListVectorIndexesRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x13\n\x0bmax_results\x18\x02 \x01(\x05\x12\x12\n\nnext_token\x18\x03 \x01(\t\x12\x0e\n\x06prefix\x18\x04 \x01(\t\"X\n\x19ListVectorIndexesResponse\x12\'\n\x07indexes\x18\x01 \x03(\x0b\x32\x16.vectorbucket.v1.Index\x12\x12\n\nnext_token\x18\x02 \x01(\t\">\n\x18\x44\x65leteVectorIndexRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x12\n\nindex_name\x18\x02 \x01(\t\"\x1b\n\x19\x44\x65leteVectorIndexResponse2\xac\x03\n\x0cIndexService\x12\x61\n\x0ePutVectorIndex\x12&.vectorbucket.v1.PutVectorIndexRequest\x1a\'.vectorbucket.v1.PutVectorIndexResponse\x12\x61\n\x0eGetVectorIndex\x12&.vectorbucket.v1.GetVectorIndexRequest\x1a\'.vectorbucket.v1.GetVectorIndexResponse\x12j\n\x11ListVectorIndexes\x12).vectorbucket.v1.ListVectorIndexesRequest\x1a*.vectorbucket.v1.ListVectorIndexesResponse\x12j\n\x11\x44\x65leteVectorIndex\x12).vectorbucket.v1.DeleteVectorIndexRequest\x1a*.vectorbucket.v1.DeleteVectorIndexResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#vectorbucket/v1/index_service.proto\x12\x0fvectorbucket.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bvectorbucket/v1/index.proto\"\xa4\x02\n\x15PutVectorIndexRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x12\n\nindex_name\x18\x02 \x01(\t\x12,\n\tdata_type\x18\x03 \x01(\x0e\x32\x19.vectorbucket.v1.DataType\x12\x11\n\tdimension\x18\x04 \x01(\x05\x12\x38\n\x0f\x64istance_metric\x18\x05 \x01(\x0e\x32\x1f.vectorbucket.v1.DistanceMetric\x12\x38\n\x08metadata\x18\x06 \x01(\x0b\x32&.vectorbucket.v1.MetadataConfiguration\x12\x32\n\x05graph\x18\x07 \x01(\x0b\x32#.vectorbucket.v1.GraphConfiguration\"\x18\n\x16PutVectorIndexResponse\";\n\x15GetVectorIndexRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x12\n\nindex_name\x18\x02 \x01(\t\"\x8a\x02\n\x16GetVectorIndexResponse\x12%\n\x05index\x18\x01 \x01(\x0b\x32\x16.vectorbucket.v1.Index\x12\x14\n\x0cvector_count\x18\x02 \x01(\x03\x12\x1c\n\x14pending_vector_count\x18\x03 \x01(\x03\x12\x0e\n\x06loaded\x18\x04 \x01(\x08\x12\x12\n\ndead_share\x18\x05 \x01(\x01\x12\x12\n\nrebuilding\x18\x06 \x01(\x08\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x03\x12\x12\n\ndisk_bytes\x18\x08 \x01(\x03\x12\x33\n\x0f\x63heckpoint_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\x18ListVectorIndexesRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x13\n\x0bmax_results\x18\x02 \x01(\x05\x12\x12\n\nnext_token\x18\x03 \x01(\t\x12\x0e\n\x06prefix\x18\x04 \x01(\t\"X\n\x19ListVectorIndexesResponse\x12\'\n\x07indexes\x18\x01 \x03(\x0b\x32\x16.vectorbucket.v1.Index\x12\x12\n\nnext_token\x18\x02 \x01(\t\">\n\x18\x44\x65leteVectorIndexRequest\x12\x0e\n\x06\x62ucket\x18\x01 \x01(\t\x12\x12\n\nindex_name\x18\x02 \x01(\t\"\x1b\n\x19\x44\x65leteVectorIndexResponse2\xac\x03\n\x0cIndexService\x12\x61\n\x0ePutVectorIndex\x12&.vectorbucket.v1.PutVectorIndexRequest\x1a\'.vectorbucket.v1.PutVectorIndexResponse\x12\x61\n\x0eGetVectorIndex\x12&.vectorbucket.v1.GetVectorIndexRequest\x1a\'.vectorbucket.v1.GetVectorIndexResponse\x12j\n\x11ListVectorIndexes\x12).vectorbucket.v1.ListVectorIndexesRequest\x1a*.vectorbucket.v1.ListVectorIndexesResponse\x12j\n\x11\x44\x65leteVectorIndex\x12).vectorbucket.v1.DeleteVectorIndexRequest\x1a*.vectorbucket.v1.DeleteVectorIndexResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'vectorbucket.v1.index_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PUTVECTORINDEXREQUEST']._serialized_start=86
-  _globals['_PUTVECTORINDEXREQUEST']._serialized_end=378
-  _globals['_PUTVECTORINDEXRESPONSE']._serialized_start=380
-  _globals['_PUTVECTORINDEXRESPONSE']._serialized_end=404
-  _globals['_GETVECTORINDEXREQUEST']._serialized_start=406
-  _globals['_GETVECTORINDEXREQUEST']._serialized_end=465
-  _globals['_GETVECTORINDEXRESPONSE']._serialized_start=467
-  _globals['_GETVECTORINDEXRESPONSE']._serialized_end=582
-  _globals['_LISTVECTORINDEXESREQUEST']._serialized_start=584
-  _globals['_LISTVECTORINDEXESREQUEST']._serialized_end=683
-  _globals['_LISTVECTORINDEXESRESPONSE']._serialized_start=685
-  _globals['_LISTVECTORINDEXESRESPONSE']._serialized_end=773
-  _globals['_DELETEVECTORINDEXREQUEST']._serialized_start=775
-  _globals['_DELETEVECTORINDEXREQUEST']._serialized_end=837
-  _globals['_DELETEVECTORINDEXRESPONSE']._serialized_start=839
-  _globals['_DELETEVECTORINDEXRESPONSE']._serialized_end=866
-  _globals['_INDEXSERVICE']._serialized_start=869
-  _globals['_INDEXSERVICE']._serialized_end=1297
+  _globals['_PUTVECTORINDEXREQUEST']._serialized_start=119
+  _globals['_PUTVECTORINDEXREQUEST']._serialized_end=411
+  _globals['_PUTVECTORINDEXRESPONSE']._serialized_start=413
+  _globals['_PUTVECTORINDEXRESPONSE']._serialized_end=437
+  _globals['_GETVECTORINDEXREQUEST']._serialized_start=439
+  _globals['_GETVECTORINDEXREQUEST']._serialized_end=498
+  _globals['_GETVECTORINDEXRESPONSE']._serialized_start=501
+  _globals['_GETVECTORINDEXRESPONSE']._serialized_end=767
+  _globals['_LISTVECTORINDEXESREQUEST']._serialized_start=769
+  _globals['_LISTVECTORINDEXESREQUEST']._serialized_end=868
+  _globals['_LISTVECTORINDEXESRESPONSE']._serialized_start=870
+  _globals['_LISTVECTORINDEXESRESPONSE']._serialized_end=958
+  _globals['_DELETEVECTORINDEXREQUEST']._serialized_start=960
+  _globals['_DELETEVECTORINDEXREQUEST']._serialized_end=1022
+  _globals['_DELETEVECTORINDEXRESPONSE']._serialized_start=1024
+  _globals['_DELETEVECTORINDEXRESPONSE']._serialized_end=1051
+  _globals['_INDEXSERVICE']._serialized_start=1054
+  _globals['_INDEXSERVICE']._serialized_end=1482
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,6 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from vectorbucket.v1 import index_pb2 as _index_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -38,14 +41,26 @@ class GetVectorIndexRequest(_message.Message):
     def __init__(self, bucket: _Optional[str] = ..., index_name: _Optional[str] = ...) -> None: ...
 
 class GetVectorIndexResponse(_message.Message):
-    __slots__ = ("index", "vector_count", "pending_vector_count")
+    __slots__ = ("index", "vector_count", "pending_vector_count", "loaded", "dead_share", "rebuilding", "memory_bytes", "disk_bytes", "checkpoint_time")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     VECTOR_COUNT_FIELD_NUMBER: _ClassVar[int]
     PENDING_VECTOR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LOADED_FIELD_NUMBER: _ClassVar[int]
+    DEAD_SHARE_FIELD_NUMBER: _ClassVar[int]
+    REBUILDING_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_TIME_FIELD_NUMBER: _ClassVar[int]
     index: _index_pb2.Index
     vector_count: int
     pending_vector_count: int
-    def __init__(self, index: _Optional[_Union[_index_pb2.Index, _Mapping]] = ..., vector_count: _Optional[int] = ..., pending_vector_count: _Optional[int] = ...) -> None: ...
+    loaded: bool
+    dead_share: float
+    rebuilding: bool
+    memory_bytes: int
+    disk_bytes: int
+    checkpoint_time: _timestamp_pb2.Timestamp
+    def __init__(self, index: _Optional[_Union[_index_pb2.Index, _Mapping]] = ..., vector_count: _Optional[int] = ..., pending_vector_count: _Optional[int] = ..., loaded: bool = ..., dead_share: _Optional[float] = ..., rebuilding: bool = ..., memory_bytes: _Optional[int] = ..., disk_bytes: _Optional[int] = ..., checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListVectorIndexesRequest(_message.Message):
     __slots__ = ("bucket", "max_results", "next_token", "prefix")

@@ -110,7 +110,7 @@ class ListVectorsResponse(_message.Message):
     def __init__(self, vectors: _Optional[_Iterable[_Union[_vector_pb2.Vector, _Mapping]]] = ..., next_token: _Optional[str] = ...) -> None: ...
 
 class ScanVectorsRequest(_message.Message):
-    __slots__ = ("bucket", "index_name", "after_key", "return_data", "return_metadata", "segment_count", "segment_index", "data_encoding")
+    __slots__ = ("bucket", "index_name", "after_key", "return_data", "return_metadata", "segment_count", "segment_index", "data_encoding", "filter")
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     INDEX_NAME_FIELD_NUMBER: _ClassVar[int]
     AFTER_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +119,7 @@ class ScanVectorsRequest(_message.Message):
     SEGMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_INDEX_FIELD_NUMBER: _ClassVar[int]
     DATA_ENCODING_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     bucket: str
     index_name: str
     after_key: str
@@ -127,7 +128,8 @@ class ScanVectorsRequest(_message.Message):
     segment_count: int
     segment_index: int
     data_encoding: _vector_pb2.DataEncoding
-    def __init__(self, bucket: _Optional[str] = ..., index_name: _Optional[str] = ..., after_key: _Optional[str] = ..., return_data: bool = ..., return_metadata: bool = ..., segment_count: _Optional[int] = ..., segment_index: _Optional[int] = ..., data_encoding: _Optional[_Union[_vector_pb2.DataEncoding, str]] = ...) -> None: ...
+    filter: _struct_pb2.Struct
+    def __init__(self, bucket: _Optional[str] = ..., index_name: _Optional[str] = ..., after_key: _Optional[str] = ..., return_data: bool = ..., return_metadata: bool = ..., segment_count: _Optional[int] = ..., segment_index: _Optional[int] = ..., data_encoding: _Optional[_Union[_vector_pb2.DataEncoding, str]] = ..., filter: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class ScanVectorsResponse(_message.Message):
     __slots__ = ("vectors",)

@@ -265,7 +265,7 @@ class VectorServiceServicer(object):
         Errors and what to do:
 
         - `INVALID_ARGUMENT` (ERROR_REASON_VECTOR_INDEX_PARAMETER_INVALID): the segment or `after_key`
-        is out of range.
+        is out of range, or the filter is none.
         - `RESOURCE_EXHAUSTED` (ERROR_REASON_QPS_LIMIT_EXCEEDED): too many streams are open; retry
         after the time in `RetryInfo`.
         """
