@@ -96,6 +96,13 @@ class EmbeddedOptions:
     """Size of the write-ahead log at which RocksDB starts to empty its write buffers. More: longer
     recovery after a crash; less: more small files."""
 
+    disk_free_bytes_min: int = 512 * MIB
+    """Free bytes of the disk that holds the data below which puts, new indexes and new buckets are
+    refused, until there is room again; reads and deletes go on. 0 refuses none: then a full disk
+    fails whatever meets it. What is left is for merges of RocksDB's (320 MiB at these defaults) and
+    for checkpoints. More: room for checkpoints of larger graphs; less: more of a small disk can be
+    filled."""
+
     def threads(self) -> int:
         """Return the number of threads that build graphs."""
         return self.indexer_threads or os.cpu_count() or 1

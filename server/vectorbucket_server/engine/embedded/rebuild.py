@@ -83,13 +83,15 @@ class Rebuild:
             OSError: The disk is full or failing.
             Corruption: The store misses a row.
         """
-        if self._looked_at < self._old.view.count:
+        count = self._old.view.count
+        if self._looked_at < count:
             with self.opened.reading():
                 self._copy(rows_max)
-            if self._looked_at == self._old.view.count:
-                # What died meanwhile need not go into the graph.
-                self._bury(self._old.view)
-            return 0
+            if self._looked_at < count:
+                return 0
+            # What died meanwhile need not go into the graph. What was born meanwhile can wait:
+            # where puts never pause, there is always something, and nothing would go in.
+            self._bury(self._old.view)
         return self._new.turn(rows_max, threads) if self._new.has_work else 0
 
     def is_near(self, rows_max: int) -> bool:

@@ -1,7 +1,5 @@
 """The RocksDB of a data directory: families, atomic batches, commit groups.
 
-The only importer of rocksdict.
-
 Rules of this file:
 
 - It moves bytes; schema.py knows what they mean. It never sees a distance, a slot or a message.
@@ -11,87 +9,71 @@ Rules of this file:
   once, without the interpreter lock, for all that was written before.
 - Errors of RocksDB leave here as errors of the contract: ServiceUnavailable, or Corruption with its
   place.
+- After a write or a sync that failed, none is tried before ``mend`` has: what follows a failed sync
+  in the same log would be acknowledged and could be lost. Readers go on all the while.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
-from rocksdict import (
-    BlockBasedOptions,
-    Cache,
-    ColumnFamily,
-    DBCompressionType,
-    DBRecoveryMode,
-    Options,
-    Rdict,
-    ReadOptions,
-    WriteBatch,
-    WriteBufferManager,
-    WriteOptions,
-)
-
-from vectorbucket.errors import Corruption, ServiceUnavailable, VectorBucketError
+from vectorbucket.errors import ServiceUnavailable, VectorBucketError
+from vectorbucket_server.engine.embedded.disk_space import DiskSpace
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.engine.embedded.rocks import (
+    LEVEL_ZERO_FILES_MAX,
+    OWN_RESUMPTION_S,
+    Access,
+    Batch,
+    Rocks,
+)
 from vectorbucket_server.engine.embedded.schema import Family, corrupt
 
-_SCAN_READAHEAD_BYTES = 1 << 20
+__all__ = ["Batch", "Store"]
+
+_RETRY_AFTER_S = 5.0
+"""When whoever was refused may try again, in seconds."""
+
+_LOOK_AGAIN_S = 0.2
+"""How long it is believed that there is room for puts, in seconds."""
+
+_UNMERGED_FILES_MAX = LEVEL_ZERO_FILES_MAX - 15
+"""Table files that wait to be merged from which on puts are refused: fewer than can come between
+two looks before RocksDB would hold up a writer, and with it the interpreter."""
 
 
-class Batch:
-    """Writes that happen together or not at all. Used once."""
-
-    def __init__(self, handles: dict[Family, ColumnFamily]) -> None:
-        self.raw = WriteBatch(raw_mode=True)
-        self._handles = handles
-
-    def put(self, family: Family, key: bytes, value: bytes) -> None:
-        """Set a key."""
-        self.raw.put(key, value, self._handles[family])
-
-    def put_many(self, family: Family, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
-        """Set many keys of one family."""
-        put, handle = self.raw.put, self._handles[family]
-        for key, value in zip(keys, values, strict=True):
-            put(key, value, handle)
-
-    def delete(self, family: Family, key: bytes) -> None:
-        """Remove a key; nothing happens if it is missing."""
-        self.raw.delete(key, self._handles[family])
-
-    def delete_many(self, family: Family, keys: Sequence[bytes]) -> None:
-        """Remove many keys of one family."""
-        for key in keys:
-            self.raw.delete(key, self._handles[family])
-
-    def delete_range(self, family: Family, start: bytes, stop: bytes) -> None:
-        """Remove the keys from ``start`` up to, not including, ``stop``."""
-        self.raw.delete_range(start, stop, self._handles[family])
-
-
-class Store:
+class Store(Rocks):
     """One open RocksDB. Used by many threads."""
 
-    def __init__(self, path: Path, options: EmbeddedOptions) -> None:
+    def __init__(self, path: Path, options: EmbeddedOptions, *, read_only: bool = False) -> None:
         """Open the store, making it if it is missing.
+
+        Args:
+            path: Its directory.
+            options: Of the engine.
+            read_only: Whether it must exist and is only read: its records stay as they are, nobody
+                is asked whether he uses it, and few of its files are open at a time.
 
         Raises:
             ServiceUnavailable: Another process holds it, or it cannot be opened; the message says
                 why.
         """
-        self._sync_writes = options.sync_writes
-        families = {family.value: _family_options(family, options) for family in Family}
-        try:
-            self._db = Rdict(str(path), options=_options(options), column_families=families)
-        except Exception as error:
-            raise _opening_error(path, error) from error
-        self._families = {f: self._db.get_column_family(f.value) for f in Family}
-        self._handles = {f: self._db.get_column_family_handle(f.value) for f in Family}
-        self._write_options = WriteOptions()
-        self._write_options.sync = False
+        super().__init__(path, options, Access.VERIFYING if read_only else Access.WRITING)
+        self._sync_writes = options.sync_writes and not read_only
+        self._space = DiskSpace(path.parent, options.disk_free_bytes_min)
+        self._room_seen_s = -_LOOK_AGAIN_S
+        self._writing = threading.Lock()
+        """Held during a write; whoever has held it once knows that nobody is let in any more."""
+        self._refusal = ""
+        self._is_full = False
+        """Whether it is refused for want of room alone, so that RocksDB may go on by itself."""
+        self._room_since_s: float | None = None
+        self.when_refused: Callable[[], None] = _nothing
+        """Called when writes begin to be refused; quick."""
         self._condition = threading.Condition()
         self._written = 0
         self._synced = 0
@@ -104,12 +86,11 @@ class Store:
             ServiceUnavailable: The sync or the close failed; what was synced before is safe.
         """
         try:
-            self.sync()
+            if not self._refusal:  # else nobody was told that his write is durable
+                self.sync()
         finally:
-            self._families.clear()
-            self._handles.clear()
             try:
-                self._db.close()
+                self.let_go()
             except Exception as error:
                 raise ServiceUnavailable(f"the store could not close: {error}") from error
 
@@ -138,10 +119,7 @@ class Store:
 
         The rows are those of one moment, that of the first step.
         """
-        read_options = ReadOptions()
-        read_options.set_iterate_upper_bound(stop)
-        read_options.set_readahead_size(_SCAN_READAHEAD_BYTES)
-        rows = self._families[family].iter(read_options)
+        rows = self.rows_before(family, stop)
         try:
             rows.seek(start)
             while rows.valid():
@@ -150,13 +128,30 @@ class Store:
             rows.status()
         except Exception as error:
             raise _reading_error(family, start, error) from error
+        finally:
+            del rows  # the error may be kept, and with it all that this function had
 
     def size_bytes(self) -> int:
         """Return the bytes of the store's table files."""
-        return sum(
-            self._families[f].property_int_value("rocksdb.total-sst-files-size") or 0
-            for f in Family
-        )
+        return sum(self.sizes_bytes().values())
+
+    def sizes_bytes(self) -> dict[Family, int]:
+        """Return the bytes of the table files of each family."""
+        size = "rocksdb.total-sst-files-size"
+        return {f: self._families[f].property_int_value(size) or 0 for f in Family}
+
+    def checkpoint(self, path: Path) -> None:
+        """Write the store as it is at one moment of this call into a new directory.
+
+        Table files are linked where that can be had, and copied otherwise. Nothing is synced.
+
+        Raises:
+            ServiceUnavailable: RocksDB refused it (a full disk, say).
+        """
+        try:
+            self.copy_to(path)
+        except Exception as error:
+            raise ServiceUnavailable(f"the store could not be copied: {error}") from error
 
     # --- Writing ----------------------------------------------------------------------------------
 
@@ -168,12 +163,19 @@ class Store:
         """Apply a batch: visible to every reader, durable after ``sync``.
 
         Raises:
-            ServiceUnavailable: RocksDB refused it (a full disk, say); nothing of it is applied.
+            ServiceUnavailable: RocksDB refused it (a full disk, say), or a write before; nothing of
+                it is applied.
         """
-        try:
-            self._db.write(batch.raw, self._write_options)
-        except Exception as error:
-            raise ServiceUnavailable(f"the store refused a write: {error}") from error
+        raw = batch.take()
+        with self._writing:
+            if self._refusal:
+                raise _unavailable(self._refusal)
+            try:
+                self._db.write(raw, self._write_options)
+            except Exception as error:
+                text = str(error)
+                self._refuse(text, is_full="No space left" in text)
+                raise _unavailable(f"the store refused a write: {text}") from error
         with self._condition:
             self._written += 1
 
@@ -194,6 +196,8 @@ class Store:
                 self._condition.wait()
             if self._synced >= wanted:
                 return
+            if self._refusal:
+                raise _unsynced(self._refusal)
             self._leading = True
             covered = self._written
         failed = True
@@ -201,9 +205,8 @@ class Store:
             self._db.flush_wal(True)
             failed = False
         except Exception as error:
-            raise ServiceUnavailable(
-                f"the store could not sync; whether the write is durable is unknown: {error}"
-            ) from error
+            self._refuse(str(error), is_full=False)
+            raise _unsynced(str(error)) from error
         finally:
             with self._condition:
                 self._leading = False
@@ -211,62 +214,125 @@ class Store:
                     self._synced = max(self._synced, covered)
                 self._condition.notify_all()
 
+    # --- When the disk is full or failing ---------------------------------------------------------
 
-def _options(options: EmbeddedOptions) -> Options:
-    """Return the options of the store as a whole."""
-    made = Options(raw_mode=True)
-    made.create_if_missing(True)
-    made.create_missing_column_families(True)
-    made.set_max_total_wal_size(options.wal_bytes_max)
-    made.set_write_buffer_manager(WriteBufferManager(options.write_buffer_bytes, allow_stall=False))
-    made.set_keep_log_file_num(3)
-    # RocksDB's own default silently drops everything after a damaged record of the write-ahead log.
-    # Only a torn last record, which nobody was told of, may be dropped.
-    made.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
-    made.set_max_background_jobs(2)
-    return made
+    @property
+    def writes_refused(self) -> str:
+        """Why puts are refused, in words; empty if they are not."""
+        if self._refusal:
+            return self._refusal
+        now_s = time.monotonic()
+        if now_s - self._room_seen_s < _LOOK_AGAIN_S:
+            return ""
+        refusal = self._space.refusal() or self._unmerged()
+        if not refusal:
+            self._room_seen_s = now_s
+        return refusal
 
+    @property
+    def takes_writes(self) -> bool:
+        """Whether a write may be tried: none has failed that was not mended."""
+        return not self._refusal
 
-def _family_options(family: Family, options: EmbeddedOptions) -> Options:
-    """Return the options of one family."""
-    made = Options(raw_mode=True)
-    table = BlockBasedOptions()
-    table.set_block_cache(_shared_cache(options))
-    if family is Family.VECTORS:
-        # Most keys of a put are new: the filter says so without touching the disk.
-        table.set_bloom_filter(10, False)
-    made.set_block_based_table_factory(table)
-    if family is Family.DATA:
-        # Floats do not compress; trying costs time.
-        made.set_compression_type(DBCompressionType.none())
-    # RocksDB stalls writers inside the binding, with the interpreter lock held, when flushes or
-    # merges fall behind: everything would stand still. Let it fall far behind first.
-    made.set_max_write_buffer_number(8)
-    made.set_level_zero_slowdown_writes_trigger(60)
-    made.set_level_zero_stop_writes_trigger(90)
-    made.set_write_buffer_size(max(options.write_buffer_bytes // 4, 1 << 20))
-    return made
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing but room is wanted for writes to be taken again."""
+        return self._is_full
 
+    def check_room(self) -> None:
+        """Return if a put may be tried: writes are taken, and the disk has room.
 
-_caches: dict[int, Cache] = {}
+        Raises:
+            ServiceUnavailable: It may not; the message says why, and what to do.
+        """
+        refusal = self.writes_refused
+        if refusal:
+            raise _unavailable(refusal)
 
+    def check_room_for(self, what: str, needed_bytes: int) -> None:
+        """Return if something that takes so much of the disk may be begun.
 
-def _shared_cache(options: EmbeddedOptions) -> Cache:
-    """Return the one block cache of this process for this size."""
-    return _caches.setdefault(options.block_cache_bytes, Cache(options.block_cache_bytes))
+        Raises:
+            ServiceUnavailable: It would take what the store needs to go on.
+            OSError: The file system does not answer.
+        """
+        refusal = self._space.refusal_of(what, needed_bytes)
+        if refusal:
+            raise _unavailable(refusal)
 
-
-def _opening_error(path: Path, error: Exception) -> VectorBucketError:
-    """Return the contract's error for a store that cannot be opened."""
-    text = str(error)
-    # First, because what is corrupt may be a "block".
-    if "Corruption" in text:
-        return Corruption(f"{path} cannot be opened: {text}")
-    if "lock" in text.lower():
-        return ServiceUnavailable(
-            f"{path} is in use by another process; one process at a time may use a data directory"
+    def _unmerged(self) -> str:
+        """Return why puts are refused if RocksDB's merges have fallen far behind."""
+        name = "rocksdb.num-files-at-level0"
+        files = max(int(one.property_value(name) or 0) for one in self._families.values())
+        if files < _UNMERGED_FILES_MAX:
+            return ""
+        return (
+            f"puts are refused: {files} files of the store in {self._path} wait to be merged, "
+            f"{_UNMERGED_FILES_MAX} or more: the disk is too slow, failing, or has too little room"
         )
-    return ServiceUnavailable(f"{path} cannot be opened: {text}")
+
+    def _refuse(self, text: str, *, is_full: bool) -> None:
+        """Refuse all writes from now on."""
+        if not self._refusal:
+            self._is_full = is_full
+            why = "is full: make room" if is_full else "fails: look after it"
+            self._refusal = (
+                f"writes are refused: the disk that holds {self._path} {why}; they go on by "
+                f"themselves when the store takes them again ({text})"
+            )
+            self.when_refused()
+
+    def mend(self) -> None:
+        """Try to have writes taken again, losing nothing that a reader can see. For one thread.
+
+        RocksDB goes on by itself when it was full and has room again. After any other failure it
+        has to be opened anew. Meanwhile readers have a view of the same records.
+
+        Raises:
+            ServiceUnavailable: Not yet; the message says why.
+            Corruption: What is on the disk cannot be opened.
+        """
+        with self._writing:  # whoever was let in before is done
+            if not self._refusal:
+                return
+        if self._is_full and self.goes_on():
+            self._accept()
+            return
+        try:
+            self._space.try_out(self.reopening_bytes())
+        except OSError as error:
+            self._room_since_s = None
+            raise _unavailable(f"the disk takes nothing yet: {error}") from error
+        if self._is_full:
+            now_s = time.monotonic()
+            self._room_since_s = self._room_since_s or now_s
+            if now_s - self._room_since_s < OWN_RESUMPTION_S:
+                raise _unavailable("there is room again; RocksDB has not noticed yet")
+        self.open_anew()
+        self._accept()
+
+    def _accept(self) -> None:
+        """Take writes again. What was written before is durable: opening has synced it."""
+        with self._condition:
+            self._synced = self._written
+        self._room_since_s = None
+        self._is_full, self._refusal = False, ""
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _unavailable(text: str) -> ServiceUnavailable:
+    """Return the error of whoever may try again when there is room, or the disk works again."""
+    return ServiceUnavailable(text, retry_after_s=_RETRY_AFTER_S)
+
+
+def _unsynced(text: str) -> ServiceUnavailable:
+    """Return the error of whoever does not know whether the disk has what he wrote."""
+    return _unavailable(
+        f"the store could not sync; whether the write is durable is unknown: {text}"
+    )
 
 
 def _reading_error(family: Family, key: bytes, error: Exception) -> VectorBucketError:

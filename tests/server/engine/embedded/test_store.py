@@ -13,7 +13,6 @@ import pytest
 
 from rooms import (
     Standing,
-    files_no_longer_than,
     in_child,
     make_options,
     opened_store,
@@ -309,38 +308,6 @@ def test_broken_block_is_corruption_with_its_place(tmp_path: Path) -> None:
         assert records_of(store, ROWS) == {}, "other families are unharmed"
 
 
-FILL = """
-import sys
-from pathlib import Path
-from rooms import files_no_longer_than, make_options, refused
-from vectorbucket_server.engine.embedded.schema import Family
-from vectorbucket_server.engine.embedded.store import Store
-
-options = make_options(Path(sys.argv[1]), sync_writes=False)
-options.data_dir.mkdir()
-store = Store(options.data_dir / "store", options)
-with files_no_longer_than(100_000):
-    for number in range(10):
-        made = store.batch()
-        made.put(Family.ROWS, b"%d" % number, b"")
-        made.put(Family.DATA, b"%d" % number, bytes(30_000))
-        if outcome := refused(lambda: store.write(made)):
-            print(number, repr(outcome))
-            break
-    print(repr(refused(store.close)))
-"""
-
-
-def test_full_disk_refuses_a_batch_and_keeps_what_came_before(tmp_path: Path) -> None:
-    write, close = in_child(FILL, tmp_path).splitlines()
-    assert write.startswith("3 ServiceUnavailable('the store refused a write: ")
-    assert close.startswith("ServiceUnavailable('the store could not close: ")
-    with opened_store(tmp_path) as store:
-        assert list(records_of(store, ROWS)) == [b"0", b"1", b"2"]
-        assert list(records_of(store, Family.DATA)) == [b"0", b"1", b"2"]
-        put(store, {b"3": b""})
-
-
 def test_read_of_a_store_that_fails_is_the_contracts_error(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,7 +321,54 @@ def test_read_of_a_store_that_fails_is_the_contracts_error(
             read()
 
 
-def test_disk_limit_of_these_tests_ends_with_its_block(tmp_path: Path) -> None:
-    with files_no_longer_than(10), pytest.raises(OSError, match="large"):
-        (tmp_path / "file").write_bytes(b"x" * 11)
-    (tmp_path / "file").write_bytes(b"x" * 11)
+# --- Copies, and reading only ---------------------------------------------------------------------
+
+
+def test_checkpoint_holds_what_was_written_before_and_nothing_else(
+    store: Store, tmp_path: Path
+) -> None:
+    for family in Family:
+        put(store, numbered(100), family)
+    store.checkpoint(tmp_path / "copy")
+    put(store, {b"later": b""})
+    copy = Store(tmp_path / "copy", make_options(tmp_path), read_only=True)
+    assert {family: records_of(copy, family) for family in Family} == {
+        family: numbered(100) for family in Family
+    }
+    copy.close()
+    assert store.get(ROWS, b"later") == b""
+
+
+def test_checkpoint_that_cannot_be_written_is_told(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    with pytest.raises(ServiceUnavailable, match="the store could not be copied"):
+        store.checkpoint(tmp_path / "copy")
+    put(store, {b"k": b"v"})
+    assert store.get(ROWS, b"k") == b"v"
+
+
+def test_store_that_is_only_read_takes_no_writes(tmp_path: Path) -> None:
+    with opened_store(tmp_path) as store:
+        put(store, {b"k": b"v"})
+    options = make_options(tmp_path)
+    reader = Store(options.data_dir / "store", options, read_only=True)
+    with pytest.raises(ServiceUnavailable, match="refused a write"):
+        put(reader, {b"k": b"w"})
+    assert reader.get(ROWS, b"k") == b"v"
+    reader.close()
+
+
+def test_store_that_is_only_read_must_exist(tmp_path: Path) -> None:
+    with pytest.raises((Corruption, ServiceUnavailable), match="cannot be opened"):
+        Store(tmp_path / "store", make_options(tmp_path), read_only=True)
+    assert not (tmp_path / "store" / "CURRENT").exists()
+
+
+def test_sizes_are_told_by_family(tmp_path: Path) -> None:
+    with opened_store(tmp_path) as store:
+        put(store, numbered(1_000, 100), Family.DATA)
+        store.checkpoint(tmp_path / "copy")  # which writes table files
+        sizes = store.sizes_bytes()
+        assert sizes[Family.DATA] > 100_000
+        assert sizes[ROWS] == 0
+        assert store.size_bytes() == sum(sizes.values())
