@@ -108,6 +108,51 @@ class IndexStatistics:
     """Vectors, exactly."""
     pending_vector_count: int
     """How many of them the graph does not hold yet; queries find them by exact scan."""
+    is_loaded: bool = True
+    """Whether it is in memory. What follows is 0 where it is not, except bytes on disk and time."""
+    dead_share: float = 0.0
+    """Share of what the graph holds that was deleted or replaced since: 0 to 1."""
+    is_rebuilding: bool = False
+    """Whether the graph is being built anew."""
+    memory_bytes: int = 0
+    """Bytes of memory that the index takes, about."""
+    disk_bytes: int = 0
+    """Bytes of its own files, checkpoints included, without the store that all indexes share."""
+    checkpoint_ms: int | None = None
+    """When its newest checkpoint was written, in milliseconds since the Unix epoch, UTC; None if
+    there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatistics:
+    """What an engine holds now, all indexes together, and what it takes for that."""
+
+    bucket_count: int
+    index_count: int
+    loaded_index_count: int
+    vector_count: int
+    """Vectors of all indexes, exactly."""
+    pending_vector_count: int
+    """How many of them, in loaded indexes, are not in a graph yet."""
+    graph_vector_count: int = 0
+    """Vectors in the graphs of loaded indexes, the dead ones included."""
+    dead_vector_count: int = 0
+    """How many of those were deleted or replaced since."""
+    memory_bytes: int = 0
+    """Bytes of memory that loaded indexes take, about."""
+    memory_bytes_max: int = 0
+    """Bytes that they may take; 0 if there is no bound."""
+    store_bytes: int = 0
+    """Bytes of the store's files."""
+    graph_bytes: int = 0
+    """Bytes of the files of graphs and what belongs to them."""
+    disk_free_bytes: int = 0
+    """Free bytes of the disk that holds the data; 0 if nothing is kept on a disk."""
+    checkpoint_oldest_ms: int | None = None
+    """When the checkpoint was written that is the oldest among the newest of each loaded index, in
+    milliseconds since the Unix epoch, UTC; None if there is none."""
+    writes_refused: str = ""
+    """Why writes are refused just now, in words; empty when they are not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ pytest.register_assert_rewrite(
     "engines.pair",
     "engines.suite_listings",
     "engines.suite_methods",
+    "engines.suite_operation",
     "engines.suite_reads",
     "engines.suite_writes",
 )

@@ -14,7 +14,8 @@ import pytest
 
 from engines.subject import MANY, Subject, content_of
 from oracles import Float32Array
-from vectorbucket.errors import VectorBucketError
+from vectorbucket.errors import VectorBucketError, VectorIndexOperationConflict
+from vectorbucket_server.engine.base import Engine
 from vectorbucket_server.model import BucketLogging, DistanceMetric, Hit, Index, Segment
 
 Place: TypeAlias = tuple[str, str]
@@ -163,10 +164,30 @@ class Pair:
         self._subject.restart()
 
     def settle(self, place: Place) -> None:
-        """Let the subject finish its indexing of one index."""
+        """Let the subject finish its indexing of one index, once it is in memory."""
         handles = self._handles.get(place)
         if handles is not None:
+            self.operate(place, lambda engine, index: engine.load_index(index))
             self._outcome(lambda: self._subject.settle(handles.of_subject))
+
+    def operate(self, place: Place, act: Callable[[Engine, Index], None]) -> None:
+        """Do to an index of the subject what operators do; the specification knows nothing of it.
+
+        Args:
+            place: Where the index is, or was.
+            act: Takes an engine and an index; may be refused while the index is in use.
+        """
+        handles = self._handles.get(place)
+        if handles is None:
+            return
+        there = self._outcome(
+            lambda: self._specification.engine.load_index(handles.of_specification)
+        )
+        outcome = self._outcome(lambda: act(self._subject.engine, handles.of_subject))
+        if isinstance(outcome, tuple) and outcome[0] is VectorIndexOperationConflict:
+            assert there is None
+        else:
+            assert outcome == there
 
     def _compare(
         self, truth: list[Hit], hits: list[Hit], top_k: int, metric: DistanceMetric

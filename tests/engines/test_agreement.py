@@ -24,9 +24,10 @@ from engines.recipes import RECIPES, opened
 from engines.subject import Subject
 from long_runs import Rounds
 from oracles import random_filter, random_grid, random_metadata
+from vectorbucket_server.engine.base import Engine
 from vectorbucket_server.engine.embedded.graph import Graph
 from vectorbucket_server.engine.memory import MemoryEngine
-from vectorbucket_server.model import BucketLogging, DistanceMetric, Segment
+from vectorbucket_server.model import BucketLogging, DistanceMetric, Index, Segment
 
 DIMENSION = 4
 KEYS = tuple(f"{prefix}{number}" for prefix in ("a", "é", "z/") for number in range(60))
@@ -92,6 +93,18 @@ def set_policy_or_logging(pair: Pair, place: Place, rng: np.random.Generator) ->
         pair.set_logging(place[0], BucketLogging("logs", said) if said else None)
 
 
+def operate(pair: Pair, place: Place, rng: np.random.Generator) -> None:
+    """Let an index leave memory, come, or be built anew."""
+    pair.operate(place, OPERATED[int(rng.integers(len(OPERATED)))])
+
+
+OPERATED: tuple[Callable[[Engine, Index], None], ...] = (
+    lambda engine, index: engine.unload_index(index),
+    lambda engine, index: engine.load_index(index),
+    lambda engine, index: engine.rebuild_index(index),
+)
+"""What operators do to an index."""
+
 OPERATIONS: tuple[tuple[int, Callable[[Pair, Place, np.random.Generator], None]], ...] = (
     (25, put),
     (12, delete),
@@ -106,6 +119,7 @@ OPERATIONS: tuple[tuple[int, Callable[[Pair, Place, np.random.Generator], None]]
     (2, lambda pair, *_: pair.catalogue()),
     (2, lambda pair, *_: pair.restart()),
     (3, lambda pair, place, _: pair.settle(place)),
+    (6, operate),
 )
 """What can happen in a life, and how often."""
 
@@ -214,6 +228,10 @@ class Life(RuleBasedStateMachine):
     def restart(self) -> None:
         self.pair.restart()
         self.pair.catalogue()
+
+    @rule(place=st.sampled_from(PLACES), act=st.sampled_from(OPERATED))
+    def operate(self, place: Place, act: Callable[[Engine, Index], None]) -> None:
+        self.pair.operate(place, act)
 
     @rule(place=st.sampled_from(PLACES))
     def settle(self, place: Place) -> None:

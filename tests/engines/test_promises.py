@@ -23,9 +23,10 @@ from engines.suite import (
 )
 from engines.suite_listings import Pages, Segments, Statistics
 from engines.suite_methods import ControlPlane, Deadlines, Guards
+from engines.suite_operation import Operation
 from vectorbucket_server.engine.base import Engine
 
-CONCERNS = (ControlPlane, Deadlines, Guards, Pages, Segments, Statistics)
+CONCERNS = (ControlPlane, Deadlines, Guards, Operation, Pages, Segments, Statistics)
 
 
 class TestDurable(Durable): ...
@@ -71,6 +72,9 @@ class TestDeadlines(Deadlines): ...
 
 
 class TestGuards(Guards): ...
+
+
+class TestOperation(Operation): ...
 
 
 def test_every_promise_of_the_seam_has_a_class_and_every_class_a_promise() -> None:

@@ -1,7 +1,8 @@
 """Which OSS action each RPC is, and what kind of thing the action is done to.
 
 Rules of this file: one table; an RPC without a row is nobody's, and asking for it is a bug of this
-program (a test goes through the contract).
+program (a test goes through the contract). What operators do has lists of its own: OSS has no
+actions for it, so that no policy can allow or deny it.
 
 Source: oss-vectors-api, section 8.
 """
@@ -48,6 +49,19 @@ ACTIONS: Mapping[str, str] = {
     "ScanVectors": "oss:ListVectors",
 }
 """Action by the name of the RPC. What OSS has no RPC for is the action whose work it does."""
+
+OPERATOR_RPCS = (
+    "GetServerStatistics",
+    "GetMetrics",
+    "PutBackup",
+    "ListBackups",
+    "DeleteBackup",
+)
+"""What is done to the server as a whole: for operators."""
+
+OPERATED_RPCS = ("RebuildVectorIndex", "LoadVectorIndex", "UnloadVectorIndex")
+"""What is done to the place of an index in the server: for operators, and for the owner of the
+index."""
 
 
 def action_of(rpc: str) -> str:

@@ -90,6 +90,15 @@ class Authenticator:
             self._latest.by_api_key(api_key) is not None or self._is_own(api_key)
         )
 
+    def is_own_translator(self, metadata: Iterable[tuple[str, str | bytes]]) -> bool:
+        """Return whether a call comes from the translator that the server started itself.
+
+        Args:
+            metadata: Of the call; names in lower case.
+        """
+        said = [value for name, value in metadata if name == AUTHORIZATION]
+        return len(said) == 1 and isinstance(said[0], str) and self._is_own(api_key_of(said[0]))
+
     def authenticate(self, metadata: Iterable[tuple[str, str | bytes]]) -> Caller:
         """Return the caller of a call.
 

@@ -6,6 +6,7 @@ Rules of this file: values; they are made by credentials.py, which also says wha
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -33,6 +34,8 @@ class Credential:
     display_name: str = ""
     owner: bool = False
     """May do everything with what is its account's."""
+    operator: bool = False
+    """May look after the server and the indexes of all accounts."""
     impersonate: bool = False
     """Calls in the name of others, and never for itself: a translator."""
     statements: tuple[Statement, ...] = ()
@@ -46,9 +49,14 @@ class Credential:
             self.account_id,
             display_name=self.display_name,
             owner=self.owner,
+            operator=self.operator,
             statements=self.statements,
         )
         object.__setattr__(self, "principal", principal)
+
+
+_NOBODYS = ("sha256:" + "0" * 64, None)
+"""A hash that no key is known to have."""
 
 
 class Credentials:
@@ -65,7 +73,7 @@ class Credentials:
         everybody = tuple(credentials)
         self._by_name = {one.name: one for one in everybody}
         self._by_access_key_id = {one.access_key_id: one for one in everybody if one.access_key_id}
-        self._by_hash = {key: one for one in everybody for key in one.api_key_hashes}
+        self._by_hash = {key: (key, one) for one in everybody for key in one.api_key_hashes}
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -83,6 +91,9 @@ class Credentials:
         """Return the credential of an API key.
 
         What is looked up is the key's hash: however long that takes tells of a hash, which a
-        guesser cannot bring any nearer to a right one.
+        guesser cannot bring any nearer to a right one. What was found, or a hash that is nobody's,
+        is then compared in a time that depends on neither.
         """
-        return self._by_hash.get(hash_api_key(key))
+        hashed = hash_api_key(key)
+        kept, found = self._by_hash.get(hashed, _NOBODYS)
+        return found if hmac.compare_digest(kept, hashed) else None

@@ -69,6 +69,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     api_keys: list[str] = []
     display_name: str = ""
     owner: bool = False
+    operator: bool = False
     impersonate: bool = False
     statement: list[Any] = []
 
@@ -157,6 +158,7 @@ def _credential(table: _Table, path: str) -> Credential:
         api_key_hashes=tuple(table.api_keys),
         display_name=table.display_name,
         owner=table.owner,
+        operator=table.operator,
         impersonate=table.impersonate,
         statements=statements,
     )

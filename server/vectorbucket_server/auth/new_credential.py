@@ -52,7 +52,12 @@ class NewCredential:
 
 
 def new_credential(
-    name: str, account_id: str, *, owner: bool = False, impersonate: bool = False
+    name: str,
+    account_id: str,
+    *,
+    owner: bool = False,
+    operator: bool = False,
+    impersonate: bool = False,
 ) -> NewCredential:
     """Return a credential with fresh keys.
 
@@ -60,6 +65,7 @@ def new_credential(
         name: What it is called; different from all others in the file.
         account_id: Whose buckets it makes and lists.
         owner: Whether it may do everything with what is the account's.
+        operator: Whether it may look after the server and the indexes of all accounts.
         impersonate: Whether it is a translator's, which calls in the name of others.
 
     Raises:
@@ -79,9 +85,11 @@ def new_credential(
         f'access_key_secret = "{secret}"',
         f'api_keys = ["{hash_api_key(api_key)}"]',
         f"owner = {str(owner).lower()}",
+        *(["operator = true"] if operator else []),
         *(["impersonate = true"] if impersonate else []),
     )
-    toml = "\n".join(lines) + "\n" + ("" if owner or impersonate else _STATEMENT_SAMPLE)
+    needs_none = owner or operator or impersonate
+    toml = "\n".join(lines) + "\n" + ("" if needs_none else _STATEMENT_SAMPLE)
     return NewCredential(name, account_id, access_key_id, secret, api_key, toml)
 
 

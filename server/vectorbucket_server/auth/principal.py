@@ -25,6 +25,8 @@ class Principal:
     display_name: str = ""
     owner: bool = False
     """May do everything with what is its account's."""
+    operator: bool = False
+    """May look after the server and the indexes of all accounts; sees no vectors by that."""
     unrestricted: bool = False
     """May do everything: whoever calls an open server."""
     statements: tuple[Statement, ...] = ()

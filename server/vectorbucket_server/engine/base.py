@@ -25,12 +25,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
 
+from vectorbucket_server.engine.callers import (
+    NO_DEADLINE,
+    Deadline,
+    NoDeadline,
+    Observer,
+    SilentObserver,
+    WriteGuard,
+)
 from vectorbucket_server.model import (
     WHOLE,
     Bucket,
     BucketLogging,
+    EngineStatistics,
     Hit,
     Index,
     IndexStatistics,
@@ -40,6 +49,11 @@ from vectorbucket_server.model import (
     Vector,
     VectorBatch,
 )
+
+__all__ = [
+    "NO_DEADLINE", "Capabilities", "Deadline", "Engine", "NoDeadline", "Observer", "SilentObserver",
+    "WriteGuard",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,78 +71,11 @@ class Capabilities:
     """
     filter_pushdown: bool
     """Filters decide before the nearest are chosen, so top_k matches are found where they exist."""
-
-
-class Deadline(Protocol):
-    """How long a caller is willing to wait. Checked between the stages of a call."""
-
-    def check(self) -> None:
-        """Return if the caller still waits.
-
-        Raises:
-            RequestTimeout: The deadline passed, or the caller cancelled.
-        """
-
-    def remaining_s(self) -> float | None:
-        """Return the seconds left, or None where there is no deadline."""
-
-
-class NoDeadline:
-    """A caller who waits for ever."""
-
-    def check(self) -> None:
-        """Return."""
-
-    def remaining_s(self) -> float | None:
-        """Return None."""
-        return None
-
-
-NO_DEADLINE = NoDeadline()
-
-
-class WriteGuard(Protocol):
-    """A say in whether a batch may still be committed.
-
-    Both methods are called under the index's write order: no other write to the index happens
-    between them, nor between them and the commit. They must be quick and must not call the engine.
-    """
-
-    def admit(self) -> bool:
-        """Return whether to commit the batch; False skips it, because it is committed already.
-
-        Raises:
-            VectorIndexOperationConflict: The writer was superseded; nothing is committed.
-        """
-
-    def committed(self) -> None:
-        """Note that the batch is committed (visible; durable when ``put_vectors`` returns)."""
-
-
-class Observer(Protocol):
-    """Whom an engine tells what it does; called on the thread that does it, quick, never raises."""
-
-    def plan_chosen(self, plan: str, query_count: int) -> None:
-        """Note by which plan a query call ran, and how many queries it held."""
-
-    def vectors_indexed(self, count: int, seconds: float) -> None:
-        """Note that a turn of the indexer put so many vectors into a graph, in so many seconds."""
-
-    def background_failed(self, what: str, error: Exception) -> None:
-        """Note that work behind the calls failed; it will be tried again."""
-
-
-class SilentObserver:
-    """An observer that notes nothing."""
-
-    def plan_chosen(self, plan: str, query_count: int) -> None:
-        """Ignore it."""
-
-    def vectors_indexed(self, count: int, seconds: float) -> None:
-        """Ignore it."""
-
-    def background_failed(self, what: str, error: Exception) -> None:
-        """Ignore it."""
+    backups: bool
+    """``back_up`` works; otherwise it raises MethodNotAllowed."""
+    graphs: bool
+    """It builds graphs, so that indexes can leave memory and be built anew: ``unload_index`` and
+    ``rebuild_index`` work; otherwise they raise MethodNotAllowed."""
 
 
 class Engine(ABC):
@@ -169,8 +116,12 @@ class Engine(ABC):
     def close(self) -> None:
         """Stop, keeping everything that was acknowledged; idempotent.
 
-        No other call may be under way.
+        No other call may be under way, but ``hurry``.
         """
+
+    @abstractmethod
+    def hurry(self) -> None:
+        """Let ``close`` leave out what only makes the next start quicker; at any time."""
 
     # --- Control plane ----------------------------------------------------------------------------
 
@@ -283,6 +234,64 @@ class Engine(ABC):
 
         Raises:
             NoSuchVectorIndex: It does not exist any more.
+        """
+
+    # --- Operation --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def statistics(self) -> EngineStatistics:
+        """Return what the engine holds now. Asked every few seconds; no index is loaded for it."""
+
+    @abstractmethod
+    def load_index(self, index: Index, *, deadline: Deadline = NO_DEADLINE) -> None:
+        """Bring an index into memory; nothing happens if it is there, or needs none.
+
+        Raises:
+            NoSuchVectorIndex: It does not exist any more.
+            MemoryBudgetExceeded: It does not fit.
+            RequestTimeout: The deadline passed while somebody else was loading it.
+        """
+
+    @abstractmethod
+    def unload_index(self, index: Index) -> None:
+        """Write a checkpoint of an index and let it leave memory, until it is used again.
+
+        Nothing happens if it is not there.
+
+        Raises:
+            NoSuchVectorIndex: It does not exist any more.
+            VectorIndexOperationConflict: It is in use, or its graph is being built anew.
+            ServiceUnavailable: The checkpoint could not be written; it stays in memory.
+            MethodNotAllowed: This engine keeps every index in memory (``capabilities.graphs``).
+        """
+
+    @abstractmethod
+    def rebuild_index(self, index: Index) -> None:
+        """Begin to build the graph of an index anew; it is over when its statistics say so.
+
+        Nothing happens if that is under way, or if the index is too small for a graph. If it cannot
+        be finished, the observer is told, and the graph of before goes on.
+
+        Raises:
+            NoSuchVectorIndex: It does not exist any more.
+            MemoryBudgetExceeded: There is no memory for it, or for a second graph beside the first.
+            MethodNotAllowed: This engine builds no graphs (``capabilities.graphs``).
+        """
+
+    @abstractmethod
+    def back_up(self, directory: Path, *, deadline: Deadline = NO_DEADLINE) -> None:
+        """Write all that was acknowledged before this call into a directory, durably.
+
+        Calls go on meanwhile; of what they write, each batch is in the backup whole or not at all.
+
+        Args:
+            directory: Exists and is empty. What is in it when this raises is of no use.
+            deadline: Looked at often; it ends the backup.
+
+        Raises:
+            MethodNotAllowed: This engine makes no backups (``capabilities.backups``).
+            ServiceUnavailable: The disk is full or failing.
+            RequestTimeout: The deadline passed.
         """
 
     # --- Data plane -------------------------------------------------------------------------------

@@ -13,12 +13,14 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from vectorbucket.errors import (
     BucketNameNotAvailable,
+    MethodNotAllowed,
     NoSuchBucket,
     NoSuchVectorIndex,
     TooManyBuckets,
@@ -39,6 +41,7 @@ from vectorbucket_server.model import (
     Bucket,
     BucketLogging,
     DistanceMetric,
+    EngineStatistics,
     Float32Array,
     Hit,
     Index,
@@ -84,13 +87,15 @@ class MemoryEngine(Engine):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Everything but persistence."""
+        """Everything but persistence, and what comes with it."""
         return Capabilities(
             read_your_writes=True,
             atomic_batches=True,
             persistent=False,
             exact_search=True,
             filter_pushdown=True,
+            backups=False,
+            graphs=False,
         )
 
     def open(self) -> None:
@@ -102,6 +107,9 @@ class MemoryEngine(Engine):
             self._buckets.clear()
             self._indexes.clear()
             self._vectors.clear()
+
+    def hurry(self) -> None:
+        """Do nothing: forgetting is quick."""
 
     def put_bucket(self, bucket: Bucket, *, buckets_max: int) -> None:
         """Make a bucket."""
@@ -201,6 +209,35 @@ class MemoryEngine(Engine):
         if index.index_id not in self._vectors:
             raise NoSuchVectorIndex.of(index.bucket_name, index.name)
         return self._vectors[index.index_id]
+
+    def statistics(self) -> EngineStatistics:
+        """Return what the engine holds now."""
+        with self._lock:
+            return EngineStatistics(
+                bucket_count=len(self._buckets),
+                index_count=len(self._indexes),
+                loaded_index_count=len(self._indexes),
+                vector_count=sum(map(len, self._vectors.values())),
+                pending_vector_count=0,
+            )
+
+    def load_index(self, index: Index, *, deadline: Deadline = NO_DEADLINE) -> None:  # noqa: ARG002
+        """Do nothing: everything is in memory."""
+        self._stored(index)
+
+    def unload_index(self, index: Index) -> None:
+        """Refuse: there is nowhere else to be."""
+        self._stored(index)
+        raise MethodNotAllowed("the engine memory keeps every index in memory")
+
+    def rebuild_index(self, index: Index) -> None:
+        """Refuse: there are no graphs."""
+        self._stored(index)
+        raise MethodNotAllowed("the engine memory builds no graphs")
+
+    def back_up(self, directory: Path, *, deadline: Deadline = NO_DEADLINE) -> None:  # noqa: ARG002 - of the seam
+        """Refuse: what is forgotten at the end is not worth it."""
+        raise MethodNotAllowed("the engine memory makes no backups")
 
     def put_vectors(
         self,

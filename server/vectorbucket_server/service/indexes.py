@@ -59,13 +59,19 @@ class IndexServicer(index_service_pb2_grpc.IndexServiceServicer):
     def GetVectorIndex(
         self, request: messages.GetVectorIndexRequest, _context: grpc.ServicerContext
     ) -> messages.GetVectorIndexResponse:
-        """Show an index, and count its vectors."""
+        """Show an index, count its vectors, and say how it fares."""
         index = self._resources.index("GetVectorIndex", request.bucket, request.index_name)
         statistics = self._engine.index_statistics(index)
         return messages.GetVectorIndexResponse(
             index=convert.index_message(index),
             vector_count=statistics.vector_count,
             pending_vector_count=statistics.pending_vector_count,
+            loaded=statistics.is_loaded,
+            dead_share=statistics.dead_share,
+            rebuilding=statistics.is_rebuilding,
+            memory_bytes=statistics.memory_bytes,
+            disk_bytes=statistics.disk_bytes,
+            checkpoint_time=convert.optional_timestamp(statistics.checkpoint_ms),
         )
 
     def ListVectorIndexes(

@@ -22,7 +22,7 @@ from vectorbucket_server.auth.policy import Resource, is_allowed
 from vectorbucket_server.auth.principal import Caller, current_caller
 from vectorbucket_server.engine.base import Engine
 from vectorbucket_server.model import Bucket, Index
-from vectorbucket_server.naming import check_bucket_name, check_index_name, shown
+from vectorbucket_server.naming import check_bucket_name, check_index_name, fact, shown
 
 _ARN_CHARACTERS_MAX = 256
 """Characters of the name of a resource that is told whole: more than that of any legal one has."""
@@ -133,6 +133,10 @@ class Resources:
         """
         caller = current_caller()
         self._allowed(caller, rpc, bucket, index_name)
+        return self._index(caller, bucket, index_name)
+
+    def _index(self, caller: Caller, bucket: str, index_name: str) -> Index:
+        """Return an index of a bucket that is there, and that the caller may know of."""
         fault = caller.fault
         if isinstance(fault, MalformedJson):
             raise fault
@@ -147,6 +151,46 @@ class Resources:
         if fault is not None:
             raise fault
         return index
+
+    def operator(self, rpc: str) -> None:
+        """Return if the caller may do something to the server as a whole.
+
+        Args:
+            rpc: The RPC's name, as ``PutBackup``.
+
+        Raises:
+            AccessDenied: The caller may not.
+            VectorBucketError: The request's fault.
+        """
+        caller = current_caller()
+        principal = caller.principal
+        if not principal.operator and not principal.unrestricted:
+            raise _not_operator(caller, rpc)
+        _raise_fault(caller)
+
+    def operated_index(self, rpc: str, bucket: str, index_name: str) -> Index:
+        """Return the index whose place in the server the caller may change.
+
+        An operator may, of whatever account, and the owner of the bucket. No policy is asked.
+
+        Args:
+            rpc: The RPC's name, as ``LoadVectorIndex``.
+            bucket: The bucket's name.
+            index_name: The index's name.
+
+        Raises:
+            VectorBucketError: As for ``index``.
+        """
+        caller = current_caller()
+        found, principal = self._found(caller, bucket), caller.principal
+        if principal.unrestricted:
+            _check_account(caller, found)
+        elif not principal.operator:
+            account_id = _account_of(caller, found)
+            if not principal.owner or account_id != principal.account_id:
+                raise _not_operator(caller, rpc, bucket)
+        self._existing(caller, found, bucket)
+        return self._index(caller, bucket, index_name)
 
     def check_log_target(self, bucket: Bucket, target: str) -> None:
         """Check that the requests on a bucket may be logged in another's name.
@@ -172,15 +216,21 @@ class Resources:
 
     def _allowed(self, caller: Caller, rpc: str, bucket: str, index_name: str = "") -> Bucket:
         """Return a bucket to a caller who may do this there."""
-        found: Bucket | None
+        found = self._found(caller, bucket)
+        self._authorize(caller, rpc, found, bucket, index_name)
+        return self._existing(caller, found, bucket)
+
+    def _found(self, caller: Caller, bucket: str) -> Bucket | None:
+        """Return what the caller means by the name of a bucket, whether or not he may know."""
         try:
             found = self._engine.get_bucket(bucket)
         except NoSuchBucket:
-            found = None
-        if found is not None and caller.account_id and caller.account_id != found.account_id:
-            # Named as the bucket of an account that it is not of: for this caller it is not there.
-            found = None
-        self._authorize(caller, rpc, found, bucket, index_name)
+            return None
+        # Named as the bucket of an account that it is not of: for this caller it is not there.
+        return found if caller.account_id in {"", found.account_id} else None
+
+    def _existing(self, caller: Caller, found: Bucket | None, bucket: str) -> Bucket:
+        """Return a bucket to a caller who may know whether it is there."""
         if found is None:
             self._check_bucket_name(caller, bucket)
             raise NoSuchBucket.of(bucket)
@@ -192,13 +242,9 @@ class Resources:
         """Raise AccessDenied unless the caller may do this, whether or not the bucket exists."""
         principal = caller.principal
         if principal.unrestricted:
-            if found is None and caller.account_id not in {"", principal.account_id}:
-                raise _other_account(caller)
+            _check_account(caller, found)
             return
-        if found is None:
-            account_id, policy = caller.account_id or principal.account_id, ""
-        else:
-            account_id, policy = found.account_id, found.policy
+        account_id, policy = _account_of(caller, found), "" if found is None else found.policy
         action = action_of(rpc)
         resource = Resource(self._region, account_id, bucket, index_name)
         if not is_allowed(principal, action, resource, policy):
@@ -214,6 +260,28 @@ def _raise_fault(caller: Caller) -> None:
     """Raise what was found wrong with the request before it came here."""
     if caller.fault is not None:
         raise caller.fault
+
+
+def _account_of(caller: Caller, found: Bucket | None) -> str:
+    """Return whose a bucket is, or would be for the caller if it were there."""
+    return (caller.account_id or caller.principal.account_id) if found is None else found.account_id
+
+
+def _check_account(caller: Caller, found: Bucket | None) -> None:
+    """Raise AccessDenied to the caller of an open server who means another account's."""
+    if found is None and caller.account_id not in {"", caller.principal.account_id}:
+        raise _other_account(caller)
+
+
+def _not_operator(caller: Caller, rpc: str, bucket: str = "") -> VectorBucketError:
+    """Return the error of a caller who may not operate the server, or the indexes of a bucket."""
+    name, where = caller.principal.name, {"bucket": fact(bucket)} if bucket else {}
+    owner = ", or the owner of the bucket" if bucket else ""
+    on = f" on {shown(bucket)}" if bucket else ""
+    return AccessDenied(
+        f"{shown(name)} may not do {rpc}{on}: it is for a credential with operator = true{owner}",
+        details={"principal": name, "action": rpc, **where},
+    )
 
 
 def _denied(caller: Caller, action: str, resource: Resource) -> VectorBucketError:

@@ -1,16 +1,23 @@
-"""Tests of auth/actions.py: every RPC of the contract is an action, and every action is known."""
+"""Tests of auth/actions.py: every RPC of the contract has its place, and every action is known."""
 
 from __future__ import annotations
 
 import pytest
 from google.protobuf.descriptor import FileDescriptor
 
-from vectorbucket.v1 import bucket_service_pb2, index_service_pb2, vector_service_pb2
+from vectorbucket.v1 import (
+    bucket_service_pb2,
+    index_service_pb2,
+    operations_service_pb2,
+    vector_service_pb2,
+)
 from vectorbucket_server.auth.actions import (
     ACTIONS,
     BUCKET_ACTIONS,
     INDEX_ACTIONS,
     LIST_BUCKETS,
+    OPERATED_RPCS,
+    OPERATOR_RPCS,
     VECTOR_ACTIONS,
     action_of,
 )
@@ -30,6 +37,15 @@ def rpcs(file: FileDescriptor) -> set[str]:
 
 def test_every_rpc_of_the_contract_has_an_action_and_nothing_else_has() -> None:
     assert set(ACTIONS) == set().union(*map(rpcs, FILES))
+
+
+def test_what_operators_do_is_no_action_and_done_to_one_kind_of_thing() -> None:
+    operations = rpcs(operations_service_pb2.DESCRIPTOR)
+    assert sorted(operations) == sorted([*OPERATOR_RPCS, *OPERATED_RPCS])
+    assert not operations & set(ACTIONS)
+    for rpc in operations:
+        request = operations_service_pb2.DESCRIPTOR.message_types_by_name[f"{rpc}Request"]
+        assert ({"bucket", "index_name"} <= set(request.fields_by_name)) == (rpc in OPERATED_RPCS)
 
 
 def test_every_action_is_done_to_one_kind_of_thing() -> None:

@@ -94,6 +94,18 @@ def test_access_key_and_its_secret_are_no_api_keys() -> None:
         assert isinstance(refusal(CLOSED, Entries(key)), InvalidAccessKeyId)
 
 
+def test_own_translator_is_told_from_all_others() -> None:
+    for authenticator in (OPEN, CLOSED):
+        assert authenticator.is_own_translator(Entries(OWN, "ann").metadata())
+        for key in ("", "of-ann", "of-door", OWN[:-1]):
+            assert not authenticator.is_own_translator(Entries(key, "ann").metadata())
+    without = Authenticator(None, account_id="1")
+    assert not without.is_own_translator(Entries("").metadata())
+    assert not CLOSED.is_own_translator([])
+    assert not CLOSED.is_own_translator([*Entries(OWN).metadata()] * 2)
+    assert not CLOSED.is_own_translator([("authorization", f"Basic {OWN}")])
+
+
 def test_server_without_a_translator_of_its_own_knows_no_key_for_it() -> None:
     without = Authenticator(FILES, account_id="1")
     assert isinstance(refusal(without, Entries("")), InvalidAccessKeyId)

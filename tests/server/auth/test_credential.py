@@ -41,6 +41,11 @@ def test_what_a_credential_has_not_finds_nobody() -> None:
         assert BOTH.by_api_key(key) is None
 
 
+def test_hash_of_nobody_is_nobodys_whoever_has_it() -> None:
+    assert Credentials().by_api_key(KEYS[0]) is None
+    assert BOTH.by_api_key("sha256:" + "0" * 64) is None
+
+
 def test_principal_is_who_it_is_without_its_keys() -> None:
     assert ANN.principal == Principal("ann", "111", "Ann", owner=True, statements=STATEMENTS)
     assert ANN.principal is BOTH.by_name("ann").principal  # type: ignore[union-attr]

@@ -39,6 +39,7 @@ access_key_secret = "{SECRET}"
 security_token = "token/+=1"
 api_keys = ["{HASH}"]
 display_name = "Ann Önnes"
+operator = true
 impersonate = true
 
 [[credential.statement]]
@@ -93,6 +94,7 @@ def test_everything_that_a_file_can_say_is_read() -> None:
     assert (ann.account_id, ann.access_key_id, ann.access_key_secret) == ("111", "ann-ak", SECRET)
     assert (ann.security_token, ann.api_key_hashes) == ("token/+=1", (HASH,))
     assert (ann.display_name, ann.owner, ann.impersonate) == ("Ann Önnes", False, True)
+    assert (ann.operator, ann.principal.operator) == (True, True)
     allow, deny = ann.statements
     assert (allow.effect, allow.actions) == (Effect.ALLOW, ("oss:GetVectors", "oss:QueryVectors"))
     assert (deny.effect, deny.resources, deny.principals) == (Effect.DENY, ("*",), ())
@@ -167,6 +169,7 @@ def test_file_without_a_credential_is_refused_because_it_is_being_written(text: 
         ),
         (table(owner='"yes"'), "credential[0].owner: expected bool, not str"),
         (table(impersonate="1"), "credential[0].impersonate: expected bool, not int"),
+        (table(operator='"no"'), "credential[0].operator: expected bool, not str"),
         (table(api_keys='"a"'), "credential[0].api_keys: expected array, not str"),
         (table(api_keys="[5]"), "credential[0].api_keys[0]: expected str, not int"),
         (table(statement="{}"), "credential[0].statement: expected array, not object"),

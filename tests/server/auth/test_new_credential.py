@@ -78,11 +78,21 @@ def test_illegal_account_is_refused(account_id: str) -> None:
         new_credential("ann", account_id, owner=False)
 
 
+def test_credential_of_an_operator_operates_and_does_nothing_else() -> None:
+    new = new_credential("ops", "1", operator=True)
+    known = parse_credentials(new.toml).by_api_key(new.api_key)
+    assert known is not None
+    assert (known.principal.operator, known.owner, known.impersonate) == (True, False, False)
+    assert "statement" not in new.toml
+    both = parse_credentials(new_credential("ops", "1", owner=True, operator=True).toml)
+    assert [getattr(both.by_name("ops"), one) for one in ("owner", "operator")] == [True, True]
+
+
 def test_credential_of_a_translator_may_call_in_the_name_of_others() -> None:
     new = new_credential("door", "1", impersonate=True)
     known = parse_credentials(new.toml).by_api_key(new.api_key)
     assert known is not None
-    assert (known.impersonate, known.owner) == (True, False)
+    assert (known.impersonate, known.owner, known.operator) == (True, False, False)
     assert "statement" not in new.toml
 
 

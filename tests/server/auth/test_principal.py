@@ -44,4 +44,5 @@ def test_repr_of_a_caller_shows_no_key() -> None:
 
 def test_principal_may_nothing_unless_it_is_said() -> None:
     ann = ANN.principal
-    assert (ann.owner, ann.unrestricted, ann.statements) == (False, False, ())
+    assert (ann.owner, ann.operator, ann.unrestricted) == (False, False, False)
+    assert ann.statements == ()

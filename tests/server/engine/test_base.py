@@ -14,17 +14,8 @@ import pytest
 
 from house import ROOT
 from vectorbucket import errors
-from vectorbucket_server.engine import base
-from vectorbucket_server.engine.base import (
-    NO_DEADLINE,
-    Capabilities,
-    Deadline,
-    Engine,
-    NoDeadline,
-    Observer,
-    SilentObserver,
-    WriteGuard,
-)
+from vectorbucket_server.engine import base, callers
+from vectorbucket_server.engine.base import Capabilities, Engine
 from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
 from vectorbucket_server.engine.memory import MemoryEngine
 
@@ -108,44 +99,13 @@ def test_page_imports_only_what_stands_below_it() -> None:
         if isinstance(node, ast.ImportFrom) and node.module
     }
     assert imported == {
-        "__future__", "abc", "collections", "dataclasses", "typing", "vectorbucket_server.model"
-    }  # fmt: skip
+        *("__future__", "abc", "collections", "dataclasses", "pathlib"),
+        "vectorbucket_server.engine.callers",
+        "vectorbucket_server.model",
+    }
 
 
 # --- What callers and engines hand each other -----------------------------------------------------
-
-
-def test_nobody_waits_longer_than_without_a_deadline() -> None:
-    for deadline in (NO_DEADLINE, NoDeadline()):
-        deadline.check()
-        assert deadline.remaining_s() is None
-
-
-def test_silent_observer_takes_everything_and_keeps_nothing() -> None:
-    observer = SilentObserver()
-    observer.plan_chosen("exact_scan", 1)
-    observer.vectors_indexed(0, 0.0)
-    observer.background_failed("indexing", ValueError("x"))
-    assert vars(observer) == {}
-
-
-@pytest.mark.parametrize(
-    ("implementation", "protocol"), [(SilentObserver, Observer), (NoDeadline, Deadline)]
-)
-def test_standard_implementations_fit_their_protocols(implementation: type, protocol: type) -> None:
-    wanted = {name for name in vars(protocol) if not name.startswith("_")}
-    for name in wanted:
-        assert inspect.signature(getattr(implementation, name)) == inspect.signature(
-            getattr(protocol, name)
-        )
-    assert {name for name in vars(implementation) if not name.startswith("_")} == wanted
-
-
-@pytest.mark.parametrize("protocol", [Deadline, WriteGuard, Observer])
-def test_protocols_are_documented_to_the_last_method(protocol: type) -> None:
-    for name, method in vars(protocol).items():
-        if not name.startswith("_"):
-            assert inspect.getdoc(method), name
 
 
 def test_capabilities_are_all_said_and_never_change() -> None:
@@ -157,6 +117,14 @@ def test_capabilities_are_all_said_and_never_change() -> None:
         )
         with pytest.raises(FrozenInstanceError):
             capabilities.persistent = True  # type: ignore[misc]
+
+
+def test_page_is_the_face_of_what_callers_give() -> None:
+    given = {name for name, value in vars(callers).items() if not name.startswith("_")}
+    given -= {"annotations", "Protocol"}
+    assert given < set(base.__all__)
+    for name in given:
+        assert getattr(base, name) is getattr(callers, name)
 
 
 def test_module_says_everything_it_exports() -> None:

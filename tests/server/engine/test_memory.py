@@ -9,19 +9,32 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engines.subject import ACCOUNT, MANY, batch
 from house import ROOT
-from vectorbucket.errors import NoSuchBucket, NoSuchVectorIndex, RequestTimeout
+from vectorbucket.errors import (
+    MethodNotAllowed,
+    NoSuchBucket,
+    NoSuchVectorIndex,
+    RequestTimeout,
+)
 from vectorbucket_server.engine.memory import MemoryEngine
 from vectorbucket_server.filters.expression import Equals
-from vectorbucket_server.model import Bucket, DistanceMetric, Hit, Index, Query
+from vectorbucket_server.model import (
+    Bucket,
+    DistanceMetric,
+    EngineStatistics,
+    Hit,
+    Index,
+    Query,
+)
 
 PATH = ROOT / "server/vectorbucket_server/engine/memory.py"
-LINES_MAX = 200
+LINES_MAX = 225
 
 
 class GivenUp:
@@ -180,6 +193,19 @@ def test_nothing_is_ever_pending(engine: MemoryEngine) -> None:
     engine.put_vectors(index, batch(["a", "b"], [[1, 0], [2, 0]]))
     statistics = engine.index_statistics(index)
     assert (statistics.vector_count, statistics.pending_vector_count) == (2, 0)
+
+
+def test_nothing_leaves_memory_and_nothing_is_built_anew(engine: MemoryEngine) -> None:
+    index = make(engine)
+    engine.load_index(index)
+    assert not engine.capabilities.graphs
+    assert not engine.capabilities.backups
+    for call in (engine.unload_index, engine.rebuild_index):
+        with pytest.raises(MethodNotAllowed):
+            call(index)
+    with pytest.raises(MethodNotAllowed):
+        engine.back_up(Path("never made"))
+    assert engine.statistics() == EngineStatistics(1, 1, 1, 0, 0)
 
 
 def test_closed_engine_has_forgotten_everything(engine: MemoryEngine) -> None:

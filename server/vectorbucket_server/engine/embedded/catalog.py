@@ -229,6 +229,10 @@ class Catalog:
             held = list(self._indexes[bucket_name].values())
         return _page(held, prefix, after, limit)
 
+    def bucket_count(self) -> int:
+        """Return how many buckets there are, of all accounts."""
+        return len(self._buckets)
+
     def indexes(self) -> list[Index]:
         """Return all indexes."""
         with self._lock:

@@ -10,10 +10,17 @@ import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from vectorbucket.errors import Corruption, NoSuchVectorIndex, ServiceUnavailable
+from vectorbucket.errors import (
+    Corruption,
+    NoSuchVectorIndex,
+    ServiceUnavailable,
+    VectorBucketError,
+    VectorIndexOperationConflict,
+)
 from vectorbucket_server.engine.base import (
     NO_DEADLINE,
     Capabilities,
@@ -23,18 +30,23 @@ from vectorbucket_server.engine.base import (
     SilentObserver,
     WriteGuard,
 )
+from vectorbucket_server.engine.embedded.backup import back_up, remove_stage
 from vectorbucket_server.engine.embedded.budget import MemoryBudget
 from vectorbucket_server.engine.embedded.catalog import Catalog
+from vectorbucket_server.engine.embedded.figures import Figures
 from vectorbucket_server.engine.embedded.indexer import Indexer
+from vectorbucket_server.engine.embedded.mender import Mender
 from vectorbucket_server.engine.embedded.open_index import OpenIndex
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.embedded.reaper import Reaper
+from vectorbucket_server.engine.embedded.restore import take_over
 from vectorbucket_server.engine.embedded.saver import FAILURES, Saver
 from vectorbucket_server.engine.embedded.store import Store
 from vectorbucket_server.model import (
     WHOLE,
     Bucket,
     BucketLogging,
+    EngineStatistics,
     Hit,
     Index,
     IndexStatistics,
@@ -51,6 +63,8 @@ _CAPABILITIES = Capabilities(
     persistent=True,
     exact_search=False,
     filter_pushdown=True,
+    backups=True,
+    graphs=True,
 )
 
 
@@ -70,6 +84,7 @@ class EmbeddedEngine(Engine):
         self._lock = threading.Lock()
         self._open: dict[int, OpenIndex] = {}
         self._closed = True
+        self._hurried = threading.Event()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -80,6 +95,7 @@ class EmbeddedEngine(Engine):
         """Open the store and start the background threads, the first of which loads the indexes."""
         try:
             self._options.data_dir.mkdir(parents=True, exist_ok=True)
+            take_over(self._options.data_dir)
         except OSError as error:
             raise self._unusable(error) from error
         self._store = Store(self._options.data_dir / "store", self._options)
@@ -88,6 +104,7 @@ class EmbeddedEngine(Engine):
             self._catalog = Catalog(self._store)
             drops = self._catalog.drops()
             self._remove_strangers(drops)
+            remove_stage(self._options.data_dir)
         except OSError as error:
             self._store.close()
             raise self._unusable(error) from error
@@ -99,12 +116,15 @@ class EmbeddedEngine(Engine):
         self._budget = MemoryBudget(options.memory_bytes_max, rooms, self._before_leaving)
         for index in self._catalog.indexes():
             self._open[index.index_id] = self._room(index)
+        self._figures = Figures(options.data_dir, rooms, self._store, self._catalog, self._budget)
         self._indexer = Indexer(rooms, self._store, self._budget, options, observer)
         self._reaper = Reaper(self._store, rooms, self._generations, observer)
-        self._saver = Saver(rooms, self._store, options, observer)
+        self._saver = Saver(rooms, self._store, options, observer, hurried=self._hurried)
+        self._mender = Mender(self._store, observer)
         self._indexer.start()
         self._reaper.start(drops)
         self._saver.start()
+        self._mender.start()
         self._closed = False
 
     def _remove_strangers(self, drops: Sequence[int]) -> None:
@@ -148,6 +168,7 @@ class EmbeddedEngine(Engine):
         if self._closed:
             return
         self._closed = True
+        self._mender.stop()
         self._indexer.stop()
         self._saver.stop()
         self._reaper.stop()
@@ -156,6 +177,10 @@ class EmbeddedEngine(Engine):
             opened.close()
         self._open.clear()
         self._store.close()
+
+    def hurry(self) -> None:
+        """Write no checkpoint any more: the store has everything."""
+        self._hurried.set()
 
     def _room(self, index: Index) -> OpenIndex:
         return OpenIndex(
@@ -189,6 +214,7 @@ class EmbeddedEngine(Engine):
 
     def put_bucket(self, bucket: Bucket, *, buckets_max: int) -> None:
         """Make a bucket."""
+        self._store.check_room()
         self._catalog.put_bucket(bucket, buckets_max)
         self._store.sync()
 
@@ -221,6 +247,7 @@ class EmbeddedEngine(Engine):
 
     def put_index(self, index: Index, *, indexes_max: int) -> Index:
         """Make an index."""
+        self._store.check_room()
         graph = index.graph
         # Fixed now: the graph of an index is the same whatever the server is told later.
         m, breadth = graph.m or self._options.m, graph.ef_construction
@@ -253,7 +280,43 @@ class EmbeddedEngine(Engine):
 
     def index_statistics(self, index: Index) -> IndexStatistics:
         """Return what the index holds now."""
-        return self._opened(index).statistics()
+        return self._figures.of_index(self._opened(index))
+
+    # --- Operation --------------------------------------------------------------------------------
+
+    def statistics(self) -> EngineStatistics:
+        """Return what the engine holds now."""
+        return self._figures.of_engine(self._store.writes_refused)
+
+    def load_index(self, index: Index, *, deadline: Deadline = NO_DEADLINE) -> None:
+        """Bring an index into memory."""
+        self._opened(index).bring(deadline)
+
+    def unload_index(self, index: Index) -> None:
+        """Save an index and let it leave memory."""
+        opened = self._opened(index)
+        if opened.generation is None:
+            return
+        if opened.is_busy:
+            raise _conflict(opened, "its graph is being built anew")
+        try:
+            self._saver.save(opened)
+        except VectorBucketError:
+            raise
+        except FAILURES as error:
+            raise ServiceUnavailable(
+                f"index {index.name!r} stays in memory: its checkpoint failed: {error}"
+            ) from error
+        if not opened.unload() and opened.generation is not None:
+            raise _conflict(opened, "it is in use")
+
+    def rebuild_index(self, index: Index) -> None:
+        """Begin to build a graph anew."""
+        self._indexer.rebuild(self._opened(index))
+
+    def back_up(self, directory: Path, *, deadline: Deadline = NO_DEADLINE) -> None:
+        """Write everything into a directory."""
+        back_up(self._store, self._rooms(), self._options, directory, deadline)
 
     # --- Data plane -------------------------------------------------------------------------------
 
@@ -267,6 +330,7 @@ class EmbeddedEngine(Engine):
         deadline: Deadline = NO_DEADLINE,
     ) -> bool:
         """Store a batch."""
+        self._store.check_room()
         return self._opened(index).put(batch, guard, backlog_wait_s, deadline)
 
     def get_vectors(
@@ -307,3 +371,12 @@ class EmbeddedEngine(Engine):
     ) -> list[list[Hit]]:
         """Return the nearest vectors of each query."""
         return self._opened(index).query(query, deadline)
+
+
+def _conflict(opened: OpenIndex, why: str) -> VectorIndexOperationConflict:
+    """Return the error of whoever wants an index to leave that cannot."""
+    index = opened.index
+    return VectorIndexOperationConflict(
+        f"index {index.name!r} stays in memory: {why}; try again",
+        details={"bucket": index.bucket_name, "index_name": index.name},
+    )

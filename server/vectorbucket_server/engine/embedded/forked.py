@@ -22,6 +22,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -29,6 +30,9 @@ _PR_SET_PDEATHSIG = 1
 _ANSWER_BYTES_MAX = 1 << 20
 _FAILED = b"!"
 _DONE = b"="
+_LOOK_EVERY_S = 0.1
+"""How often to look whether a child is still waited for."""
+
 _NICENESS = 5
 """The child gives way to this process, which has callers."""
 
@@ -69,14 +73,15 @@ class Child:
             sys.setprofile(profiler)
         os.close(answer)
 
-    def wait(self, patience_s: float) -> bytes:
+    def wait(self, patience_s: float, hurried: threading.Event | None = None) -> bytes:
         """Return the answer once the child has ended.
 
         Args:
             patience_s: Seconds after which the child is ended by force.
+            hurried: Is set when it is to be ended at once; None: that will not be.
 
         Raises:
-            ChildFailed: The work failed, the child died, or patience ended.
+            ChildFailed: The work failed, the child died, or it was ended.
         """
         received, answered = b"", select.poll()  # select knows no descriptor above 1,023
         answered.register(self._answer, select.POLLIN)
@@ -84,9 +89,13 @@ class Child:
         try:
             while len(received) <= _ANSWER_BYTES_MAX:
                 left_s = until - time.monotonic()
-                if left_s <= 0 or not answered.poll(left_s * 1_000):
+                if left_s <= 0:
                     text = f"the child did not end in {patience_s:.0f} seconds"
                     raise ChildFailed(text)  # noqa: TRY301 - to be ended like any other failure
+                if hurried is not None and hurried.is_set():
+                    raise ChildFailed("nobody waits for the child any more")  # noqa: TRY301
+                if not answered.poll(min(left_s, _LOOK_EVERY_S) * 1_000):
+                    continue
                 part = os.read(self._answer, 1 << 16)
                 if not part:
                     break

@@ -188,8 +188,8 @@ class Generation:
     @property
     def pending_live(self) -> int:
         """Live slots that wait for the graph."""
-        view = self.view
-        return len(view.live_range(min(self.graphed, view.count), view.count))
+        view, graphed = self.view, self.graphed
+        return len(view.live_range(graphed, view.count)) if graphed < view.count else 0
 
     @property
     def has_work(self) -> bool:
@@ -254,6 +254,15 @@ class Generation:
     def dead_count(self) -> int:
         """Slots that nobody will see again."""
         return self.view.count - self.live_count
+
+    @property
+    def graph_counts(self) -> tuple[int, int]:
+        """Vectors that the graph holds, and how many of them are dead; a moment's look."""
+        if self._graph is None:
+            return 0, 0
+        held = max(self.graphed - len(self.absent), 0)
+        # Writers and the indexer do not wait for whoever counts.
+        return held, min(max(held - (self.live_count - self.pending_live), 0), held)
 
     @property
     def size_bytes(self) -> int:

@@ -106,6 +106,8 @@ class Indexer:
         """When the burst of an index began that has not been indexed yet."""
         self._yielding = False
         self._rebuilds: dict[int, Rebuild] = {}
+        self._asked: dict[int, OpenIndex] = {}
+        """What is to be rebuilt because somebody wants it, until that is over."""
         self._refused: dict[int, float] = {}
         """When an index may be rebuilt for which there was no memory."""
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
@@ -128,6 +130,27 @@ class Indexer:
         with self._condition:
             self._woken = True
             self._condition.notify()
+
+    def rebuild(self, opened: OpenIndex) -> None:
+        """Have the graph of an index built anew, worn or not; see Engine.rebuild_index.
+
+        It is busy when this returns, unless it needs no graph, and until that is over.
+        """
+        try:
+            while not opened.is_busy:
+                generation = opened.bring(NO_DEADLINE)
+                if not generation.wants_graph:
+                    return
+                self._budget.reserve(opened, _second_bytes(generation))
+                # Held, or it could be about to leave.
+                with opened.frozen() as (found, _):
+                    if found is generation and not opened.is_busy:
+                        self._asked[opened.index.index_id] = opened
+                        opened.is_busy = True
+        finally:
+            if not opened.is_busy:
+                self._budget.release(opened)
+        self.wake()
 
     def _run(self) -> None:
         self._load()
@@ -171,7 +194,7 @@ class Indexer:
         for opened in self._indexes():
             generation = opened.generation
             index_id = opened.index.index_id
-            if generation is None and index_id in self._rebuilds:
+            if generation is None and (index_id in self._rebuilds or index_id in self._asked):
                 self._abandon(opened)
             if generation is None or self._stopping or not self._has_work(opened, generation):
                 self._bursts.pop(index_id, None)
@@ -201,6 +224,8 @@ class Indexer:
 
     def _wants_rebuild(self, opened: OpenIndex, generation: Generation) -> bool:
         """Return whether a rebuild should begin."""
+        if opened.index.index_id in self._asked:
+            return True
         if self._refused.get(opened.index.index_id, 0.0) > time.monotonic():
             return False
         return is_worn(generation, self._options)
@@ -211,8 +236,10 @@ class Indexer:
         for notes in (self._paces, self._left_alone, self._bursts, self._refused):
             for index_id in notes.keys() - known:
                 del notes[index_id]
-        for index_id in self._rebuilds.keys() - known:
-            self._abandon(self._rebuilds[index_id].opened)
+        wanted = {index_id: rebuild.opened for index_id, rebuild in self._rebuilds.items()}
+        wanted |= self._asked.copy()  # which callers add to
+        for index_id in wanted.keys() - known:
+            self._abandon(wanted[index_id])
 
     def _puts_go_first(self, opened: OpenIndex) -> bool:
         """Return whether a burst of puts into the index is under way, and not for long yet."""
@@ -255,12 +282,12 @@ class Indexer:
             self._abandon(opened)
             rebuild = None
         if rebuild is None and self._wants_rebuild(opened, generation):
+            asked = index_id in self._asked
             try:
-                # What is dead will not be in the new one; there is hardly ever room for all twice.
-                count = max(generation.view.count, 1)
-                extra_bytes = generation.size_bytes * generation.live_count // count
-                self._budget.reserve(opened, extra_bytes)
+                self._budget.reserve(opened, _second_bytes(generation))
             except MemoryBudgetExceeded as error:
+                if asked:  # and it has grown since
+                    self._ended(opened)
                 # The worn one goes on: it is slow, but what is pending has to go somewhere. Unless
                 # it is mostly dead: then what is alive comes again from the store.
                 if generation.dead_count > generation.live_count:
@@ -282,6 +309,7 @@ class Indexer:
     def _ended(self, opened: OpenIndex) -> None:
         """Forget the rebuild of an index."""
         self._rebuilds.pop(opened.index.index_id, None)
+        self._asked.pop(opened.index.index_id, None)
         opened.is_busy = False
         self._budget.release(opened)
 
@@ -291,6 +319,14 @@ class Indexer:
         self._ended(opened)
         if rebuild is not None:
             rebuild.abandon()
+
+
+def _second_bytes(generation: Generation) -> int:
+    """Return the bytes of memory that a rebuild takes beside the generation.
+
+    What is dead will not be in the new one; there is hardly ever room for all twice.
+    """
+    return generation.size_bytes * generation.live_count // max(generation.view.count, 1)
 
 
 class _UntilStop(NoDeadline):

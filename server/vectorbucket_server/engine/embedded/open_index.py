@@ -22,12 +22,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from vectorbucket.errors import ServiceUnavailable
 from vectorbucket_server.engine.base import Deadline, Observer, WriteGuard
 from vectorbucket_server.engine.embedded import change as changes
 from vectorbucket_server.engine.embedded.budget import MemoryBudget
 from vectorbucket_server.engine.embedded.change import Change
 from vectorbucket_server.engine.embedded.footprint import vector_bytes
-from vectorbucket_server.engine.embedded.generation import disk_error
+from vectorbucket_server.engine.embedded.generation import Generation, disk_error
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.embedded.pending import Backlog
 from vectorbucket_server.engine.embedded.reader import Reader
@@ -90,10 +91,33 @@ class OpenIndex(Room):
         with self._unless_gone():
             generation, state = self._generation, self._known
             if generation is None or state is None:
-                count = load_state(self._store, self.index).vector_count
-                return IndexStatistics(count, count if count >= self._options.graph_rows_min else 0)
-            pending = generation.pending_live if generation.wants_graph else 0
-            return IndexStatistics(state.vector_count, pending)
+                count = (state or load_state(self._store, self.index)).vector_count
+                pending = count if count >= self._options.graph_rows_min else 0
+                return IndexStatistics(count, pending, is_loaded=False)
+            held, dead = generation.graph_counts
+            return IndexStatistics(
+                state.vector_count,
+                generation.pending_live if generation.wants_graph else 0,
+                dead_share=dead / held if held else 0.0,
+                is_rebuilding=self.is_busy,
+                memory_bytes=generation.size_bytes,
+            )
+
+    def bring(self, deadline: Deadline) -> Generation:
+        """Return the generation, however long somebody else is at loading it.
+
+        Raises:
+            RequestTimeout: The deadline passed meanwhile.
+            VectorBucketError: As for ``load``.
+        """
+        while True:
+            try:
+                return self.load(deadline)
+            except ServiceUnavailable:
+                # Unlike other callers, whoever asks for this holds no thread that those need.
+                if not self._coming.locked() and not self._mutex.locked():
+                    raise
+                deadline.check()
 
     # --- Writing ----------------------------------------------------------------------------------
 

@@ -92,6 +92,8 @@ class Saver:
         store: Store,
         options: EmbeddedOptions,
         observer: Observer,
+        *,
+        hurried: threading.Event | None = None,
     ) -> None:
         """Make the saver; ``start`` starts its thread.
 
@@ -100,7 +102,9 @@ class Saver:
             store: Where checkpoints are named.
             options: Of the engine.
             observer: Is told of failures.
+            hurried: Is set when nothing is to be saved any more; what is being saved is given up.
         """
+        self._hurried = hurried or threading.Event()
         self._indexes = indexes
         self._store = store
         self._options = options
@@ -124,6 +128,8 @@ class Saver:
     def save_all(self) -> None:
         """Save every index that changed by more than a little; for the end."""
         for opened in self._indexes():
+            if self._hurried.is_set():
+                return
             generation = opened.generation
             if generation is not None and is_due(generation, math.inf, self._options):
                 self._try(opened)
@@ -157,6 +163,8 @@ class Saver:
         except NoSuchVectorIndex:
             return  # dropped meanwhile
         except FAILURES as error:
+            if self._hurried.is_set():
+                return
             self._failed_s[opened.index.index_id] = time.monotonic()
             what = f"the checkpoint of {opened.index.name!r}"
             self._observer.background_failed(what, error)
@@ -167,7 +175,7 @@ class Saver:
         Raises:
             ChildFailed: It could not be written; whatever was written of it is removed.
             OSError: The same, or there was no room for a child.
-            ServiceUnavailable: The store could not name it.
+            ServiceUnavailable: The store could not name it, or there is no room for it.
         """
         with opened.saving:
             with opened.frozen() as (generation, state):
@@ -176,6 +184,8 @@ class Saver:
                     return False
                 if generation is None or not generation.has_graph or not generation.unsaved:
                     return False
+                # One that fills the disk would fail, and whatever else is written meanwhile.
+                self._store.check_room_for("the checkpoint", generation.size_bytes)
                 saved, name = generation.unsaved, checkpoints.free_name(generation.directory)
                 held, index, m = generation, opened.index, graph_m(opened.index, self._options)
                 child = Child(
@@ -183,7 +193,9 @@ class Saver:
                 )
             patience_s = _PATIENCE_S + generation.size_bytes / _PATIENCE_BYTES_PER_S
             try:
-                written = msgspec.json.decode(child.wait(patience_s), type=Checkpoint)
+                written = msgspec.json.decode(
+                    child.wait(patience_s, self._hurried), type=Checkpoint
+                )
                 # Those of a generation that was replaced would keep its rows, most of them dead.
                 older = [one for one in opened.checkpoints if one.generation == written.generation]
                 named = [written, *older][:_KEPT]

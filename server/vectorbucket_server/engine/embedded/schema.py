@@ -122,6 +122,11 @@ def dropped_index_id(key: bytes) -> int:
     return decode_number(Family.CATALOG, key, key[len(DROP_PREFIX) :])
 
 
+def catalogue_index_id(key: bytes) -> int:
+    """Return the index_id in a key of the catalogue that ends in one."""
+    return decode_number(Family.CATALOG, key, key[len(STATE_PREFIX) :])
+
+
 def encode_bucket(bucket: Bucket) -> bytes:
     """Return the catalogue record of a bucket: JSON."""
     return msgspec.json.encode(bucket)
@@ -232,6 +237,11 @@ def index_range(index_id: int) -> tuple[bytes, bytes]:
 def vector_prefix(index_id: int) -> bytes:
     """Return what the keys of an index start with in ``vectors``."""
     return _U64.pack(index_id)
+
+
+def owner_of(family: Family, key: bytes) -> int:
+    """Return the index_id that a key of any family but the catalogue begins with."""
+    return decode_number(family, key, key[: _U64.size])
 
 
 def label_key(index_id: int, label: int) -> bytes:

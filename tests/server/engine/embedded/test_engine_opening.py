@@ -63,6 +63,8 @@ def test_engine_says_what_it_can() -> None:
         persistent=True,
         exact_search=False,
         filter_pushdown=True,
+        backups=True,
+        graphs=True,
     )
     engine.close()
     assert not Path("never opened").exists()

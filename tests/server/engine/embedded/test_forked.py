@@ -138,6 +138,14 @@ def test_child_that_takes_too_long_is_killed_and_leaves_no_zombie(patience_s: fl
     assert is_gone(child._process)
 
 
+def test_child_that_nobody_waits_for_any_more_is_killed() -> None:
+    hurried = threading.Event()
+    child = Child(wait_for_ever)
+    with running(hurried.set), pytest.raises(ChildFailed, match="nobody waits"):
+        child.wait(WITHIN_S, hurried)
+    assert is_gone(child._process)
+
+
 def test_child_that_stops_in_the_middle_of_its_answer_is_killed() -> None:
     child = Child(lambda: b"x" * 1_000_000)
     select.select([child._answer], [], [], WITHIN_S)

@@ -178,10 +178,10 @@ def test_index_that_is_not_loaded_is_counted_nevertheless(
 ) -> None:
     settings = replace(options, graph_rows_min=graph_rows_min)
     room = make_room(store, settings, cold.index, loaded=False)
-    assert room.statistics() == IndexStatistics(3, pending)
+    assert room.statistics() == IndexStatistics(3, pending, is_loaded=False)
     assert room.generation is None
-    room.load(NO_DEADLINE)
-    assert room.statistics() == IndexStatistics(3, pending)
+    size_bytes = room.load(NO_DEADLINE).size_bytes
+    assert room.statistics() == IndexStatistics(3, pending, memory_bytes=size_bytes)
 
 
 def test_caller_who_has_given_up_gets_an_index_that_is_loaded(cold: OpenIndex) -> None:

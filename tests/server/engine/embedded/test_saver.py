@@ -132,6 +132,21 @@ def test_index_that_was_dropped_is_refused_and_no_failure_behind(place: Place) -
     assert on_disk(room) == []
 
 
+def test_who_is_in_a_hurry_writes_none_and_leaves_what_was_there_before(place: Place) -> None:
+    room = place.make()
+    assert place.saver.save(room)
+    put(room, names(10, 100), 1)
+    place.saver._hurried.set()
+    place.saver.save_all()
+    # Nor is one that has begun finished.
+    with pytest.raises(ChildFailed, match="nobody waits"):
+        place.saver.save(room)
+    assert place.notes.failures == []
+    assert on_disk(room) == ["1/checkpoint-1"]
+    assert place.named(room) == ["checkpoint-1"]
+    assert len(live(place.reopened(room))) == 110
+
+
 def test_store_names_a_checkpoint_only_when_its_files_are_there(
     place: Place, writes: Refusals, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,6 +170,10 @@ def test_range_of_an_index_holds_its_keys_and_no_others(
 def test_numbers_in_keys_are_read_back(index_id: int, label: int) -> None:
     assert schema.label_of(Family.ROWS, schema.label_key(index_id, label)) == label
     assert schema.dropped_index_id(schema.drop_key(index_id)) == index_id
+    for key in (schema.drop_key, schema.state_key, schema.checkpoints_key):
+        assert schema.catalogue_index_id(key(index_id)) == index_id
+    assert schema.owner_of(Family.ROWS, schema.label_key(index_id, label)) == index_id
+    assert schema.owner_of(Family.VECTORS, schema.vector_prefix(index_id) + b"key") == index_id
 
 
 def test_keys_of_different_kinds_never_meet() -> None:
