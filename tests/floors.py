@@ -48,6 +48,8 @@ ROOMS = (
     Room("status", 1, ("vectorbucket.status",), frozenset({"errors and limits"})),
     # The client is a tower of its own; its face exports what stands behind it.
     Room("client", 2, ("vectorbucket",), CONTRACT),
+    # What a shell asks stands on the client, as any other program of a user.
+    Room("command line", 3, ("vectorbucket.cli",), CONTRACT | {"client"}),
     Room(
         "domain",
         1,
@@ -58,7 +60,7 @@ ROOMS = (
     Room(
         "engine.base",
         2,
-        (f"{_SERVER}.engine.base",),
+        tuple(f"{_SERVER}.engine.{name}" for name in ("base", "callers", "backup_file")),
         frozenset({"errors and limits", "domain"}),
         faces=(f"{_SERVER}.engine",),
         third_party=NUMPY,
@@ -92,7 +94,17 @@ ROOMS = (
                 "app",
                 "cli",
                 "settings",
+                "door_settings",
+                "translate_settings",
+                "addresses",
+                "grpc_listener",
+                "tls",
+                "certificates",
+                "metrics_listener",
+                "disk_commands",
                 "listening",
+                "stop_signals",
+                "connections",
                 "translate",
                 "translator_process",
                 "__main__",

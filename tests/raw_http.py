@@ -10,6 +10,7 @@ import asyncio
 import json
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -20,7 +21,7 @@ from typing import Any, Self, TypeAlias
 import uvloop
 
 from rooms import WITHIN_S
-from vectorbucket_server.rest.http_server import serve_app
+from vectorbucket_server.rest.http_server import Tls, serve_app
 from vectorbucket_server.rest.options import RestOptions
 
 
@@ -56,9 +57,11 @@ class RawAnswer:
 class RawConnection:
     """One connection of a client."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, tls: ssl.SSLContext | None = None) -> None:
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), timeout=WITHIN_S)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=host)
         self._stream = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:
@@ -176,6 +179,8 @@ class Serving:
 
     def __init__(self, address: str, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
         self.address = address
+        self.tls: ssl.SSLContext | None = None
+        """What its clients speak TLS with; None: they do not."""
         self._loop = loop
         self._stop = stop
         self.ended: Future[None] = Future()
@@ -183,7 +188,7 @@ class Serving:
 
     def connect(self) -> RawConnection:
         """Return a new connection."""
-        return RawConnection(self.address)
+        return RawConnection(self.address, self.tls)
 
     def ask(self, *parts: bytes) -> RawAnswer:
         """Return the answer to a request on a connection of its own."""
@@ -203,11 +208,11 @@ Serve: TypeAlias = Callable[
 
 
 @contextmanager
-def serving(app: Any, options: RestOptions) -> Iterator[Serving]:
+def serving(app: Any, options: RestOptions, tls: Tls | None = None) -> Iterator[Serving]:
     """Serve an ASGI application on a free port while the block runs."""
     with served_by(
         lambda listening, on_ready, stop: serve_app(
-            app, listening, options, on_ready=on_ready, stop=stop
+            app, listening, options, on_ready=on_ready, stop=stop, tls=tls
         )
     ) as served:
         yield served

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from raw_http import RawAnswer, Serving, serving
 from vectorbucket.errors import AccessDenied, VectorBucketError
 from vectorbucket_server.rest.app import make_app
+from vectorbucket_server.rest.http_server import Tls
 from vectorbucket_server.rest.options import RestOptions
 from vectorbucket_server.rest.oss.messages import HttpRequest, HttpResponse, Identified
 
@@ -109,9 +110,9 @@ class Echo:
 
 
 @contextmanager
-def echoing(echo: Echo, options: RestOptions) -> Iterator[Serving]:
+def echoing(echo: Echo, options: RestOptions, tls: Tls | None = None) -> Iterator[Serving]:
     """Serve an echo while the block runs."""
-    with serving(make_app(echo, options), options) as served:
+    with serving(make_app(echo, options), options, tls) as served:
         yield served
 
 

@@ -26,6 +26,7 @@ from vectorbucket.v1 import (
     index_pb2,
     index_service_pb2,
     index_service_pb2_grpc,
+    operations_service_pb2_grpc,
     vector_pb2,
     vector_service_pb2,
     vector_service_pb2_grpc,
@@ -46,12 +47,13 @@ WAIT_S = 20.0
 
 @dataclass(frozen=True)
 class Stubs:
-    """The three services of one channel."""
+    """The services of one channel."""
 
     channel: grpc.Channel
     buckets: Any
     indexes: Any
     vectors: Any
+    operations: Any
 
     def make_index(
         self,
@@ -97,15 +99,22 @@ class Stubs:
 
 
 @contextmanager
-def stubs_of(address: str, **options: int) -> Iterator[Stubs]:
+def stubs_of(
+    address: str, tls: grpc.ChannelCredentials | None = None, **options: int
+) -> Iterator[Stubs]:
     """Yield the stubs of a server at an address; options are gRPC's, with dots as underscores."""
     named = [(name.replace("__", "."), value) for name, value in options.items()]
-    with grpc.insecure_channel(address, options=named) as channel:
+    with (
+        grpc.insecure_channel(address, options=named)
+        if tls is None
+        else grpc.secure_channel(address, tls, options=named)
+    ) as channel:
         yield Stubs(
             channel,
             bucket_service_pb2_grpc.BucketServiceStub(channel),  # type: ignore[no-untyped-call]
             index_service_pb2_grpc.IndexServiceStub(channel),  # type: ignore[no-untyped-call]
             vector_service_pb2_grpc.VectorServiceStub(channel),  # type: ignore[no-untyped-call]
+            operations_service_pb2_grpc.OperationsServiceStub(channel),  # type: ignore[no-untyped-call]
         )
 
 
@@ -133,7 +142,7 @@ class _Saying:
 
 def saying(stubs: Stubs, *entries: Entry) -> Stubs:
     """Return stubs on the same channel whose calls carry entries of metadata."""
-    services = (stubs.buckets, stubs.indexes, stubs.vectors)
+    services = (stubs.buckets, stubs.indexes, stubs.vectors, stubs.operations)
     return Stubs(stubs.channel, *(_Saying(one, entries) for one in services))
 
 

@@ -1,7 +1,9 @@
 """One good call of every RPC of the contract, and what can be seen of a bucket afterwards.
 
 Rules of this file: a call is good wherever bucket and index are there, one vector at least is in
-the index, and the caller may; it returns when it is answered to the end, or raises.
+the index, and the caller may; it returns when it is answered to the end, or raises. Those that
+operators make are good on a server over an engine that keeps things on a disk, with a backup
+``kept``.
 """
 
 from __future__ import annotations
@@ -14,7 +16,12 @@ import grpc
 from google.protobuf.message import Message
 
 from rpc import Stubs, data_of, index_request, put_message, query_request, vector_of
-from vectorbucket.v1 import bucket_pb2, index_service_pb2, vector_service_pb2
+from vectorbucket.v1 import (
+    bucket_pb2,
+    index_service_pb2,
+    operations_service_pb2,
+    vector_service_pb2,
+)
 from vectorbucket.v1 import bucket_service_pb2 as buckets
 
 KEY = "key"
@@ -96,6 +103,34 @@ CALLS: Mapping[str, RpcCall] = {
     ),
 }
 """A good call of every RPC, by its name."""
+
+
+def _operation(rpc: str, **fields: Any) -> RpcCall:
+    request = getattr(operations_service_pb2, f"{rpc}Request")
+    return lambda stubs, *_: getattr(stubs.operations, rpc)(request(**fields))
+
+
+def _operation_on_index(rpc: str) -> RpcCall:
+    request = getattr(operations_service_pb2, f"{rpc}Request")
+    return lambda stubs, bucket, index_name: getattr(stubs.operations, rpc)(
+        request(bucket=bucket, index_name=index_name)
+    )
+
+
+OPERATED_CALLS: Mapping[str, RpcCall] = {
+    rpc: _operation_on_index(rpc)
+    for rpc in ("RebuildVectorIndex", "LoadVectorIndex", "UnloadVectorIndex")
+}
+"""A good call of every RPC that operates an index, by its name."""
+
+OPERATOR_CALLS: Mapping[str, RpcCall] = {
+    "GetServerStatistics": _operation("GetServerStatistics"),
+    "GetMetrics": _operation("GetMetrics"),
+    "PutBackup": _operation("PutBackup", name="made"),
+    "ListBackups": _operation("ListBackups"),
+    "DeleteBackup": _operation("DeleteBackup", name="kept"),
+}
+"""A good call of every RPC that operates the server, by its name."""
 
 
 def sight_of(stubs: Stubs, bucket: str) -> list[str]:

@@ -44,13 +44,18 @@ FUNCTION_LINES_MEDIAN_MAX = 16
 SERVER = "vectorbucket_server"
 
 HOMES = {
-    "rocksdict": (f"{SERVER}.engine.embedded.store",),
+    "rocksdict": (f"{SERVER}.engine.embedded.rocks",),
     "hnswlib": (f"{SERVER}.engine.embedded.graph",),
     "simsimd": (f"{SERVER}.engine.embedded.codes",),
     "threadpoolctl": (f"{SERVER}.engine.embedded.engine",),
     "pymilvus": (f"{SERVER}.engine.milvus",),
-    "typer": (f"{SERVER}.cli",),
-    "pydantic_settings": (f"{SERVER}.settings",),
+    "typer": (f"{SERVER}.cli", f"{SERVER}.disk_commands", "vectorbucket.cli"),
+    "pydantic_settings": (f"{SERVER}.settings", f"{SERVER}.door_settings"),
+    "pyarrow": ("vectorbucket.cli",),
+    "prometheus_client": (f"{SERVER}.observability.metrics", f"{SERVER}.metrics_listener"),
+    "opentelemetry": (f"{SERVER}.observability.tracing",),
+    "grpc_health": (f"{SERVER}.service", f"{SERVER}.grpc_listener", "vectorbucket._operations"),
+    "grpc_reflection": (f"{SERVER}.grpc_listener",),
     "simdjson": (f"{SERVER}.rest.oss.bodies",),
     "orjson": (f"{SERVER}.rest.oss.replies",),
     "uvicorn": tuple(f"{SERVER}.rest.{name}" for name in ("exchange", "http_server", "listener")),
@@ -58,7 +63,10 @@ HOMES = {
     "uvloop": (f"{SERVER}.translate",),
     "structlog": (f"{SERVER}.observability.logs",),
     "grpc": (
-        *(f"{SERVER}.{name}" for name in ("service", "auth", "observability", "rest", "app")),
+        *(
+            f"{SERVER}.{name}"
+            for name in ("service", "auth", "observability", "rest", "app", "grpc_listener", "tls")
+        ),
         "vectorbucket",
     ),
 }
@@ -108,10 +116,12 @@ PLACES: Mapping[frozenset[str], Mapping[str, str]] = {
     frozenset({"sys.exit", "os._exit", "SystemExit", "exit", "quit", "typer.Exit"}): {
         f"{SERVER}.cli": "the only one to choose an exit code",
         f"{SERVER}.__main__": "hands on what the command line chose",
+        "vectorbucket.cli": "the command line of users, by its own table of exit codes",
         f"{SERVER}.engine.embedded.forked": "a child must not do what its parent does at its end",
     },
     frozenset({"time.time", "time.time_ns", "datetime.datetime.now", "datetime.datetime.utcnow"}): {
         f"{SERVER}.app": "gives the clock to whoever needs one",
+        f"{SERVER}.grpc_listener": "gives it to the servicers",
         f"{SERVER}.translate": "the same, in the translator's process",
     },
     frozenset({"random", "secrets", "os.urandom", "uuid.uuid4", "uuid.uuid1", "numpy.random"}): {
@@ -128,6 +138,8 @@ PLACES: Mapping[frozenset[str], Mapping[str, str]] = {
 BROAD_HANDLERS = {
     f"{SERVER}.engine.embedded.forked": "what fails in a child is sent to its parent, and raised",
     f"{SERVER}.engine.embedded.store": "rocksdict raises bare Exception; it becomes ours, by place",
+    f"{SERVER}.engine.embedded.rocks": "the same, when it is opened and let go of",
+    f"{SERVER}.observability.metrics": "a scrape says what it can, whatever the engine fails with",
     f"{SERVER}.service.call_scope": "the outermost: what nobody foresaw becomes InternalError",
     f"{SERVER}.rest.app": "the outermost of REST: the same",
 }
@@ -135,6 +147,8 @@ BROAD_HANDLERS = {
 ENTRIES = {
     f"{SERVER}.cli": "the command that pyproject.toml names",
     f"{SERVER}.__main__": "python -m",
+    "vectorbucket.cli": "the command that pyproject.toml names",
+    "vectorbucket.cli.__main__": "python -m",
     "vectorbucket._version": "read by pyproject.toml",
 }
 

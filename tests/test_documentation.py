@@ -14,12 +14,16 @@ import generate_protos
 import readme_tables
 import vectorbucket
 from house import ROOT
+from vectorbucket.cli import application
 from vectorbucket.errors import TABLE
 from vectorbucket.limits import Limits
 from vectorbucket_server import cli
+from vectorbucket_server.door_settings import ENVIRONMENT_PREFIX
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.observability.metric_table import METRICS
 from vectorbucket_server.rest.options import RestOptions
-from vectorbucket_server.settings import ENVIRONMENT_PREFIX, Settings, TranslateSettings
+from vectorbucket_server.settings import Settings
+from vectorbucket_server.translate_settings import TranslateSettings
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted(
@@ -89,14 +93,27 @@ def test_every_command_is_there() -> None:
     assert missing([f"`vectorbucket-server {name}" for name in commands()]) == []
 
 
+def test_every_command_of_the_command_line_is_there() -> None:
+    names = sorted(getattr(typer.main.get_command(application.app), "commands", {}))
+    assert {"put-vectors", "export", "get-health"} <= set(names)
+    assert missing([f"`{name}`" for name in names]) == []
+
+
+def test_every_metric_is_there() -> None:
+    names = [metric.name for metric in METRICS]
+    assert "vectorbucket_calls_total" in names
+    assert missing([f"| `{name}` |" for name in names]) == []
+
+
 def test_every_operation_of_the_client_is_there() -> None:
     assert {"put_vectors", "query_vectors", "scan_vectors"} <= set(operations())
     assert missing([f"`{name}`" for name in operations()]) == []
 
 
 def test_operations_on_the_page_exist() -> None:
-    rows = re.findall(r"^\| (?:bucket|index|vector) \| (.+) \|$", README, re.MULTILINE)
-    assert len(rows) == 3
+    nouns = "bucket|index|vector|operating"
+    rows = re.findall(rf"^\| (?:{nouns}) \| ([`\w ]+) \|$", README, re.MULTILINE)
+    assert len(rows) == 4
     assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(operations())
 
 

@@ -1,71 +1,53 @@
 """The composition root: settings -> engine -> services -> gRPC server, and back down.
 
 Rules of this file: it alone chooses an engine; it holds no logic but the order in which things
-start and stop. Down: no new calls; put streams end after their last answer; what is under way
-finishes or is cancelled when its grace is over; only when no thread is in the engine any more, it
-is closed.
+start and stop. Down: health says so, and for a while nothing else changes; no new calls; put
+streams end after their last answer; what is under way finishes or is cancelled when its grace is
+over; only when no thread is in the engine any more, it is closed. Whoever is in a hurry gets all of
+that without the waiting.
 """
 
 from __future__ import annotations
 
 import secrets
-import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TextIO
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import metadata
+from typing import TYPE_CHECKING, TextIO
 
-import grpc
-
-from vectorbucket.v1 import (
-    bucket_service_pb2_grpc,
-    index_service_pb2_grpc,
-    vector_service_pb2_grpc,
-)
+from vectorbucket_server.addresses import split_address
 from vectorbucket_server.auth.api_keys import new_api_key
 from vectorbucket_server.auth.authenticator import Authenticator
+from vectorbucket_server.connections import cut_connections
 from vectorbucket_server.engine.base import Engine, Observer
 from vectorbucket_server.engine.memory import MemoryEngine
-from vectorbucket_server.listening import StartFailed, why_not
+from vectorbucket_server.grpc_listener import Parts, bind, make_grpc_server
+from vectorbucket_server.listening import StartFailed
+from vectorbucket_server.metrics_listener import MetricsListener
+from vectorbucket_server.model import EngineStatistics
 from vectorbucket_server.observability.bucket_logs import BucketLogs
 from vectorbucket_server.observability.logs import Log, make_logger, route_standard_logging
-from vectorbucket_server.service.admission import ByteBudget, StreamPermits
-from vectorbucket_server.service.bucket_notes import BucketNotes
-from vectorbucket_server.service.buckets import BucketServicer
+from vectorbucket_server.observability.metrics import Metrics, TranslatorState
 from vectorbucket_server.service.calls import CallObserver
 from vectorbucket_server.service.feed import Drain
-from vectorbucket_server.service.indexes import IndexServicer
-from vectorbucket_server.service.interceptors import CallInterceptor
-from vectorbucket_server.service.put_stream import PutStreams
-from vectorbucket_server.service.resources import Resources
-from vectorbucket_server.service.streams import StreamRegistry
-from vectorbucket_server.service.vectors import VectorServicer
+from vectorbucket_server.service.first_messages import FirstMessages
+from vectorbucket_server.service.open_calls import OpenCalls
 from vectorbucket_server.service.workers import Workers
-from vectorbucket_server.settings import Settings, split_address
-from vectorbucket_server.translate import new_request_id, open_credentials, translation_of
+from vectorbucket_server.settings import Settings
+from vectorbucket_server.stop_signals import stop_signals
+from vectorbucket_server.tls import open_identity, server_credentials, tell_clear_text
+from vectorbucket_server.translate import open_credentials, translation_of
 from vectorbucket_server.translator_process import TranslatorProcess
+
+if TYPE_CHECKING:
+    from vectorbucket_server.observability.tracing import Tracing
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter from others. Beside one busy thread, the p99 of a bare
 query is 48 ms at Python's default of 5 ms, 7 ms at this (server/DECISIONS.md)."""
-
-MESSAGE_SLACK_BYTES = 64 * 1024
-"""What gRPC lets through over the limit of a message, so that one just over it gets an error that
-says so; gRPC's own has no details."""
-
-KEEPALIVE_S = 30
-"""Silence after which the server asks whether a client is still there."""
-
-KEEPALIVE_TIMEOUT_S = 15
-"""How long it waits for the answer before it ends the connection, and so frees its streams."""
-
-CLIENT_PING_INTERVAL_MIN_S = 5
-"""How often a client may ask the same; more often is answered by ending its connection."""
-
-_INT32_MAX = 2**31 - 1
 
 
 class Server:
@@ -87,8 +69,20 @@ class Server:
         """
         self.settings = settings
         self._log = log or make_logger(settings.log_format, settings.log_level, sys.stderr)
-        self.engine = engine or _make_engine(settings, CallObserver(self._log))
+        self.metrics = Metrics(
+            version=metadata.version("vectorbucket"),
+            engine=settings.engine,
+            statistics=self._statistics,
+            translator=self._translator_state,
+            now_s=time.time,
+            on_failure=lambda error: self._log.warning(
+                "the engine cannot say how it is", exc_info=error
+            ),
+        )
+        self.engine = engine or _make_engine(settings, CallObserver(self._log, self.metrics))
         self._translator: TranslatorProcess | None = None
+        self._tracing: Tracing | None = None
+        self._metrics_listener: MetricsListener | None = None
         self._translator_key = new_api_key()
         self._bucket_logs = BucketLogs(
             settings.bucket_logs(),
@@ -99,9 +93,13 @@ class Server:
             on_failure=self._log.warning,
         )
         self._drain = Drain()
+        self._first_messages = FirstMessages(time.monotonic)
+        self._open_calls = OpenCalls()
         self._workers = Workers(settings.streams_max, settings.unary_workers)
         self._stop_lock = threading.Lock()
         self._stopped = True
+        self._is_serving = False
+        self._hurried = threading.Event()
         self._port = 0
 
     @property
@@ -116,6 +114,11 @@ class Server:
         return "" if self._translator is None else self._translator.address
 
     @property
+    def metrics_address(self) -> str:
+        """HOST:PORT of the metrics listener as bound; empty where there is none."""
+        return "" if self._metrics_listener is None else self._metrics_listener.address
+
+    @property
     def translator_process_id(self) -> int | None:
         """Process id of the translator beside this server; None where there is none."""
         return None if self._translator is None else self._translator.process_id
@@ -124,32 +127,70 @@ class Server:
         """Open the engine, bind, serve; then start the translator, if one is wanted.
 
         Raises:
-            StartFailed: An address cannot be had, the credentials cannot be read, or the translator
-                does not start.
+            StartFailed: An address cannot be had, credentials or certificates cannot be read, or
+                the translator does not start.
             ServiceUnavailable: The engine cannot open.
         """
         settings = self.settings
         self._authenticator = self._make_authenticator()
+        identity = open_identity(settings, self._log)
+        doors = ("grpc_address", "rest_address", "metrics_address")
+        tell_clear_text(settings, self._log, **{door: getattr(settings, door) for door in doors})
         self.engine.open()
         try:
-            self._grpc = self._make_grpc_server()
-            self._port = _bind(self._grpc, settings.grpc_address)
+            self._tracing = _open_tracing(settings, self._log)
+            self._grpc = make_grpc_server(
+                Parts(
+                    settings=settings,
+                    engine=self.engine,
+                    log=self._log,
+                    authenticator=self._authenticator,
+                    workers=self._workers,
+                    drain=self._drain,
+                    first_messages=self._first_messages,
+                    open_calls=self._open_calls,
+                    bucket_logs=self._bucket_logs,
+                    metrics=self.metrics,
+                    tracing=self._tracing,
+                )
+            )
+            self._port = bind(self._grpc, settings.grpc_address, server_credentials(identity))
+            if settings.metrics_address:
+                self._metrics_listener = MetricsListener(
+                    settings.metrics_address,
+                    self.metrics.text,
+                    self._authenticator,
+                    identity=identity,
+                    log=self._log,
+                )
             if settings.rest_address:
-                self._translator = TranslatorProcess(settings.rest_address, self._log)
+                self._translator = TranslatorProcess(
+                    settings.rest_address, self._log, [settings.data_dir]
+                )
+                bind(self._grpc, self._translator.grpc_target)
         except BaseException:
+            if self._translator is not None:
+                self._translator.stop()
+            self._stop_watching()
             self._workers.shut_down()
             self.engine.close()
             raise
         self._grpc.start()
+        self._first_messages.start()
         self._stopped = False
+        if self._metrics_listener is not None:
+            self._metrics_listener.start()
         if self._translator is not None:
-            target = _reachable(self.address)
+            target = self._translator.grpc_target
             try:
                 self._translator.start(translation_of(settings, target, self._translator_key))
             except BaseException:
                 self.stop()
                 raise
         rest = {"rest_address": self.rest_address} if self.rest_address else {}
+        if self.metrics_address:
+            rest["metrics_address"] = self.metrics_address
+        self._is_serving = True
         self._log.info("serving", grpc_address=self.address, engine=settings.engine, **rest)
 
     def stop(self) -> None:
@@ -158,18 +199,52 @@ class Server:
             if self._stopped:
                 return
             self._stopped = True
-            self._log.info("stopping", drain_grace_s=self.settings.drain_grace_s)
-            if self._translator is not None:
-                # First, so that its requests find the server; put streams end only after them.
-                self._translator.stop()
-            ended = self._grpc.stop(self.settings.drain_grace_s)
+            notice_s, grace_s = self.settings.drain_notice_s, self.settings.drain_grace_s
+            self._log.info("stopping", drain_notice_s=notice_s, drain_grace_s=grace_s)
+            self._drain.announce()
+            if self._is_serving:
+                self._hurried.wait(notice_s)
+            end_s = time.monotonic() + grace_s
             self._drain.begin()
-            ended.wait()
-            # gRPC forgets a cancelled call before its thread has left the engine.
-            self._workers.shut_down()
-            self._bucket_logs.close()
-            self.engine.close()
+            with ExitStack() as last:
+                # The last of all first; each is done, whatever became of those before.
+                last.callback(self.engine.close)
+                last.callback(self._stop_watching)
+                last.callback(self._bucket_logs.close)
+                last.callback(self._first_messages.stop)
+                # gRPC forgets a cancelled call before its thread has left the engine.
+                last.callback(self._workers.shut_down)
+                last.callback(lambda: self._grpc.stop(None).wait())
+                if self._translator is not None:
+                    # First, so that its requests find the server.
+                    self._translator.stop()
+                self._open_calls.wait_until_none(end_s - time.monotonic(), self._hurried)
+                cut_connections(self._port)
             self._log.info("stopped")
+
+    def hurry(self) -> None:
+        """Let ``stop``, which is under way, wait for nobody: cancel what is not finished.
+
+        What was acknowledged is kept all the same. Any thread may call it, more than once.
+        """
+        self._log.info("stopping at once")
+        self._hurried.set()
+        self.engine.hurry()
+        if self._translator is not None:
+            self._translator.hurry()
+
+    def _statistics(self) -> EngineStatistics:
+        return self.engine.statistics()
+
+    def _translator_state(self) -> TranslatorState | None:
+        return None if self._translator is None else self._translator.state()
+
+    def _stop_watching(self) -> None:
+        """Show no more metrics, and send the last traces."""
+        if self._metrics_listener is not None:
+            self._metrics_listener.stop()
+        if self._tracing is not None:
+            self._tracing.close()
 
     def _make_authenticator(self) -> Authenticator:
         """Return who tells callers apart.
@@ -184,47 +259,6 @@ class Server:
             account_id=settings.account_id,
             own_api_key=self._translator_key,
         )
-
-    def _make_grpc_server(self) -> grpc.Server:
-        """Return the gRPC server with all services, not bound to anything yet."""
-        settings, limits = self.settings, self.settings.request_limits()
-        authenticator = self._authenticator
-        resources = Resources(self.engine, limits, region=settings.region)
-        interceptor = CallInterceptor(
-            log=self._log,
-            permits=StreamPermits(settings.streams_max),
-            budget=ByteBudget(settings.in_flight_bytes_max),
-            workers=self._workers,
-            message_bytes_max=limits.message_bytes_max,
-            new_request_id=new_request_id,
-            authenticator=authenticator,
-            note=BucketNotes(self.engine, self._bucket_logs),
-        )
-        put_streams = PutStreams(
-            self.engine,
-            limits,
-            resources,
-            authenticator=authenticator,
-            registry=StreamRegistry(),
-            drain=self._drain,
-            readers=self._workers.feeds,
-        )
-        server = grpc.server(
-            self._workers.rest,
-            interceptors=[interceptor],
-            options=_channel_options(limits.message_bytes_max),
-        )
-        bucket_service_pb2_grpc.add_BucketServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            BucketServicer(self.engine, limits, resources, region=settings.region, now_ms=_now_ms),
-            server,
-        )
-        index_service_pb2_grpc.add_IndexServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            IndexServicer(self.engine, limits, resources, now_ms=_now_ms), server
-        )
-        vector_service_pb2_grpc.add_VectorServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            VectorServicer(self.engine, limits, resources, put_streams), server
-        )
-        return server
 
 
 @contextmanager
@@ -253,7 +287,7 @@ def running_server(
 
 
 def serve(settings: Settings, ready: TextIO) -> None:
-    """Serve until SIGTERM or SIGINT, then stop in order and return.
+    """Serve until SIGTERM or SIGINT, then stop in order and return; after a second one, at once.
 
     Args:
         settings: What the operator wants.
@@ -265,31 +299,14 @@ def serve(settings: Settings, ready: TextIO) -> None:
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     route_standard_logging(settings.log_format, settings.log_level, sys.stderr)
-    with _stop_signals() as wait_for_one, running_server(settings) as server:
+    with stop_signals() as signals, running_server(settings) as server:
         rest = f" rest={server.rest_address}" if server.rest_address else ""
-        ready.write(f"vectorbucket-server ready grpc={server.address}{rest}\n")
+        metrics = f" metrics={server.metrics_address}" if server.metrics_address else ""
+        ready.write(f"vectorbucket-server ready grpc={server.address}{rest}{metrics}\n")
         ready.flush()
-        wait_for_one()
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], object]]:
-    """Yield a function that returns once SIGTERM or SIGINT came, now or since the block began.
-
-    A signal may be delivered to any thread, and then wakes no lock that the main thread waits for;
-    but whichever thread gets it writes to the wakeup descriptor.
-    """
-    awaited, woken = socket.socketpair()
-    with awaited, woken:
-        woken.settimeout(0)
-        previous = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # What it does is said by the descriptor; without a handler there would be the default.
-            signal.signal(number, lambda _number, _frame: None)
-        try:
-            yield lambda: awaited.recv(1)
-        finally:
-            signal.set_wakeup_fd(previous)
+        signals.wait()
+        with signals.again(server.hurry):
+            server.stop()
 
 
 def _make_engine(settings: Settings, observer: Observer) -> Engine:
@@ -302,42 +319,20 @@ def _make_engine(settings: Settings, observer: Observer) -> Engine:
     return EmbeddedEngine(settings.embedded_options(), observer)
 
 
-def _channel_options(message_bytes_max: int) -> list[tuple[str, int]]:
-    """Return gRPC's options, which have no other documentation than their names."""
-    bytes_max = min(message_bytes_max + MESSAGE_SLACK_BYTES, _INT32_MAX)
-    return [
-        ("grpc.max_receive_message_length", bytes_max),
-        ("grpc.max_send_message_length", bytes_max),
-        # Or two servers would share a port on Linux, each getting some of the calls.
-        ("grpc.so_reuseport", 0),
-        ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
-        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        (
-            "grpc.http2.min_ping_interval_without_data_ms",
-            CLIENT_PING_INTERVAL_MIN_S * 1000,
-        ),
-    ]
-
-
-def _bind(server: grpc.Server, address: str) -> int:
-    """Bind a server and return the port.
+def _open_tracing(settings: Settings, log: Log) -> Tracing | None:
+    """Return who makes traces; None where they are not wanted.
 
     Raises:
-        StartFailed: The address cannot be had; says why, as the operating system does.
+        StartFailed: What they need is not installed.
     """
+    if not settings.otlp_endpoint:
+        return None
     try:
-        return server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise StartFailed(f"cannot serve on {address}: {why_not(address)}") from error
-
-
-def _reachable(address: str) -> str:
-    """Return where a process on this machine reaches an address that may mean all of them."""
-    host, port = split_address(address)
-    local = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - not bound
-    return f"{local}:{port}"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+        # Here and not above, because it is an extra.
+        from vectorbucket_server.observability.tracing import Tracing  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise StartFailed(
+            f"traces need the package {missing.name}, which is not installed: "
+            "pip install 'vectorbucket[telemetry]'"
+        ) from missing
+    return Tracing(settings.otlp_endpoint, version=metadata.version("vectorbucket"), log=log)

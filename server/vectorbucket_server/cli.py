@@ -1,7 +1,8 @@
 """The command ``vectorbucket-server``.
 
 Rules of this file: it alone reads the arguments and knows exit codes: 0 is a stop that was asked
-for, 1 a server that could not start, 2 arguments or settings that are wrong. Flags are made from
+for or a command that did its work, 1 a server that could not start or a command that failed, 2
+arguments or settings that are wrong, 3 damage that ``check`` found. Flags of servers are made from
 the fields of the settings, so that each is declared and documented once.
 """
 
@@ -11,6 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args, get_origin
@@ -24,15 +26,16 @@ try:
     from vectorbucket_server.app import serve
     from vectorbucket_server.auth.credentials import BadCredentials
     from vectorbucket_server.auth.new_credential import add_to_file, new_credential
+    from vectorbucket_server.disk_commands import DISK_COMMANDS, CommandFailed, DamageFound
+    from vectorbucket_server.door_settings import DoorSettings
     from vectorbucket_server.listening import StartFailed
     from vectorbucket_server.settings import (
         BadSettings,
-        DoorSettings,
         Settings,
-        TranslateSettings,
         load_settings,
     )
     from vectorbucket_server.translate import translate
+    from vectorbucket_server.translate_settings import TranslateSettings
 except ModuleNotFoundError as missing:
     sys.exit(
         f"vectorbucket-server needs the package {missing.name}, which is not installed: "
@@ -41,6 +44,7 @@ except ModuleNotFoundError as missing:
 
 EXIT_START_FAILED = 1
 EXIT_BAD_SETTINGS = 2
+EXIT_DAMAGE_FOUND = 3
 
 DEFAULT_ACCOUNT_ID: str = Settings.model_fields["account_id"].default
 
@@ -212,6 +216,35 @@ command.command("serve")(_with_flags(_serve, Settings))
 command.command("translate")(_with_flags(_translate, TranslateSettings))
 
 
+def _told(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that says in one line why it ended badly, and exits accordingly."""
+
+    @wraps(function)
+    def command_told(*arguments: Any, **flags: Any) -> None:
+        try:
+            function(*arguments, **flags)
+        except BadSettings as error:
+            _leave(str(error), EXIT_BAD_SETTINGS)
+        except DamageFound as error:
+            _leave(str(error), EXIT_DAMAGE_FOUND)
+        except (CommandFailed, VectorBucketError) as error:
+            _leave(str(error), EXIT_START_FAILED)
+        except OSError as error:
+            _leave(f"{error.filename}: {error.strerror}", EXIT_START_FAILED)
+        except ModuleNotFoundError as missing:
+            _leave(
+                f"this needs the package {missing.name}, which is not installed: "
+                "pip install 'vectorbucket[server]'",
+                EXIT_START_FAILED,
+            )
+
+    return command_told
+
+
+for _name, _function in DISK_COMMANDS.items():
+    command.command(_name)(_told(_function))
+
+
 @credentials_command.command("new")
 def _new_credential(
     name: Annotated[
@@ -227,6 +260,9 @@ def _new_credential(
     owner: Annotated[
         bool, typer.Option("--owner", help="Let it do everything in its account.")
     ] = False,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="Let it look after the server, and make backups.")
+    ] = False,
     impersonate: Annotated[
         bool,
         typer.Option(
@@ -241,7 +277,9 @@ def _new_credential(
     the API key stands as a hash.
     """
     try:
-        made = new_credential(name, account_id, owner=owner, impersonate=impersonate)
+        made = new_credential(
+            name, account_id, owner=owner, operator=operator, impersonate=impersonate
+        )
         if file is not None:
             add_to_file(file, made)
     except (BadCredentials, OSError) as error:

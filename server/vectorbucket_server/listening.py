@@ -6,12 +6,22 @@ Rules of this file: whoever cannot have an address says why, in the operating sy
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import stat
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import quote
 
-from vectorbucket_server.settings import split_address
+from vectorbucket_server.addresses import split_address
 
 _BACKLOG = 1024
 """Connections that may wait to be accepted: enough for those that come while a process restarts."""
+
+
+_SOCKET_PATH_BYTES_MAX = 107
+"""The longest path of a unix socket, on Linux."""
 
 
 class StartFailed(Exception):
@@ -40,6 +50,8 @@ def listen(address: str) -> socket.socket:
 
 def why_not(address: str) -> str:
     """Return why an address cannot be bound, which gRPC does not say, by trying it again."""
+    if address.startswith("unix:"):
+        return "gRPC refused it"
     host, port = split_address(address)
     try:
         for family, kind, protocol, _, target in _targets(host, port):
@@ -48,6 +60,65 @@ def why_not(address: str) -> str:
     except OSError as error:
         return _words(error)
     return "gRPC refused it"
+
+
+class PrivateSocket:
+    """A place for a unix socket that only this user reaches, in a folder of its own."""
+
+    def __init__(self, parents: Iterable[Path] = ()) -> None:
+        """Make the folder.
+
+        Args:
+            parents: Folders that it may be made in if it cannot be in that of temporary files, or
+                if there anybody could put another one in its place.
+
+        Raises:
+            StartFailed: It cannot be made anywhere, or the paths are too long.
+        """
+        problems = []
+        there = [one for one in (_temporary(), *parents) if one is not None and one.is_dir()]
+        for parent in sorted(there, key=_is_anybodys):
+            try:
+                # For this user alone from the first moment on.
+                self.folder = Path(tempfile.mkdtemp(prefix="vectorbucket-", dir=parent.resolve()))
+            except OSError as error:
+                problems.append(f"{parent}: {error.strerror or error}")
+                continue
+            self.path = self.folder / "grpc"
+            if len(os.fsencode(self.path)) <= _SOCKET_PATH_BYTES_MAX:
+                return
+            problems.append(f"{self.path} has over {_SOCKET_PATH_BYTES_MAX} bytes")
+            self.remove()
+        raise StartFailed(
+            "there is no folder for the socket between gRPC and REST "
+            f"({'; '.join(problems) or 'none is there'}): name a short one in TMPDIR"
+        )
+
+    @property
+    def target(self) -> str:
+        """How gRPC names it."""
+        return f"unix:{quote(str(self.path))}"
+
+    def remove(self) -> None:
+        """Remove the folder and what is in it; idempotent."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _temporary() -> Path | None:
+    """Return the folder of temporary files; None if there is none that can be written to."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return None
+
+
+def _is_anybodys(folder: Path) -> bool:
+    """Return whether every user may rename what others have in a folder.
+
+    Whoever puts a socket of his own where ours was gets the translator's key, and all its calls.
+    """
+    mode = folder.stat().st_mode
+    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
 
 
 def _words(error: OSError) -> str:

@@ -3,7 +3,9 @@
 A process of its own, because parsing a large body would hold this one's interpreter for as long.
 
 Rules of this file: the socket is the server's, so connections wait while the child is started
-again, and the address stays; the child holds nothing that outlives it.
+again, and the address stays; the child holds nothing that outlives it. It reaches its server by a
+socket that is theirs alone: whatever is asked of callers on the server's address, and whatever name
+its certificate is for, is not asked here.
 """
 
 from __future__ import annotations
@@ -12,13 +14,16 @@ import select
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
-from vectorbucket_server.listening import StartFailed, listen
+from vectorbucket_server.addresses import split_address
+from vectorbucket_server.listening import PrivateSocket, StartFailed, listen
 from vectorbucket_server.observability.logs import Log
-from vectorbucket_server.settings import split_address
+from vectorbucket_server.observability.metrics import TranslatorState
 from vectorbucket_server.translate import READY_LINE, ChildOrder, Translation
 
 _START_S = 60.0
@@ -35,17 +40,23 @@ begins with the first."""
 class TranslatorProcess:
     """One translator of a server. Used once: start, then stop."""
 
-    def __init__(self, address: str, log: Log) -> None:
+    def __init__(self, address: str, log: Log, folders: Iterable[Path] = ()) -> None:
         """Take the address.
 
         Args:
             address: HOST:PORT to serve REST on.
             log: Is told when the child ends by itself.
+            folders: Where the socket to the server may be if not among temporary files.
 
         Raises:
-            StartFailed: The address cannot be had.
+            StartFailed: The address cannot be had, or there is no place for the socket.
         """
         self._listening = listen(address)
+        try:
+            self._socket = PrivateSocket(folders)
+        except BaseException:
+            self._listening.close()
+            raise
         host, _ = split_address(address)
         self.address = f"{host}:{self._listening.getsockname()[1]}"
         self._log = log
@@ -53,6 +64,12 @@ class TranslatorProcess:
         self._spawning = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._watcher: threading.Thread | None = None
+        self._restart_count = 0
+
+    @property
+    def grpc_target(self) -> str:
+        """Where the server is to serve gRPC for the child, as gRPC names it."""
+        return self._socket.target
 
     @property
     def process_id(self) -> int | None:
@@ -60,13 +77,20 @@ class TranslatorProcess:
         child = self._child
         return None if child is None else child.pid
 
+    def state(self) -> TranslatorState:
+        """Return how the child fares."""
+        child = self._child
+        # Whoever watches it notes its end; asking the system here would take the answer from him.
+        is_up = child is not None and child.returncode is None
+        return TranslatorState(is_up, self._restart_count)
+
     def start(self, translation: Translation) -> None:
         """Start the child, and return when it serves.
 
         Raises:
             StartFailed: It ended before, or took too long; the log says why.
         """
-        order = ChildOrder(translation, self._listening.fileno())
+        order = ChildOrder(translation, self._listening.fileno(), str(self._socket.folder))
         self._order = msgspec.json.encode(order) + b"\n"
         self._stop_s = translation.options.drain_grace_s + _STOP_SLACK_S
         try:
@@ -100,6 +124,16 @@ class TranslatorProcess:
         if child is not None and child.stdout is not None:
             child.stdout.close()
         self._listening.close()
+        self._socket.remove()
+
+    def hurry(self) -> None:
+        """Let ``stop`` wait for no request: they are cut. Any thread may call it, at any time."""
+        with self._spawning:
+            self._stopping.set()
+            child = self._child
+        if child is not None:
+            # It listens to no gentler signal, and holds nothing that it could lose.
+            child.kill()
 
     def _watch(self, child: subprocess.Popen[bytes]) -> None:
         """Start the child again whenever it ends by itself."""
@@ -114,6 +148,7 @@ class TranslatorProcess:
             again, failures = self._again(failures)
             if again is None:
                 return
+            self._restart_count += 1
             child, failures = again, 0 if _is_serving(again) else failures + 1
 
     def _again(self, failures: int) -> tuple[subprocess.Popen[bytes] | None, int]:

@@ -35,7 +35,10 @@ owner = true
 """
 """The smallest file of credentials that works."""
 
-_READY = re.compile(r"vectorbucket-server ready(?: grpc=(?P<grpc>\S+))?(?: rest=(?P<rest>\S+))?\n")
+_READY = re.compile(
+    r"vectorbucket-server ready(?: grpc=(?P<grpc>\S+))?(?: rest=(?P<rest>\S+))?"
+    r"(?: metrics=(?P<metrics>\S+))?\n"
+)
 
 
 class LiveProcess:
@@ -69,6 +72,11 @@ class LiveProcess:
     def rest_address(self) -> str:
         """HOST:PORT of the REST listener."""
         return self._address("rest")
+
+    @property
+    def metrics_address(self) -> str:
+        """HOST:PORT of the listener for metrics."""
+        return self._address("metrics")
 
     def _address(self, door: str) -> str:
         ready = _READY.fullmatch(self.ready)

@@ -54,16 +54,24 @@ VECTOR_A = HttpRequest(
 """The first test vector of the reference, section 7.5."""
 
 
-def signed(method: str, flag: str, *, bucket: str = BUCKET, host: str = BUCKET_HOST) -> HttpRequest:
+def signed(
+    method: str,
+    flag: str,
+    *,
+    bucket: str = BUCKET,
+    host: str = BUCKET_HOST,
+    secret: str = SECRET,
+    at: str = "20231216T162057Z",
+) -> HttpRequest:
     """Return a request, signed as section 7.2 says."""
     account_id = ACCOUNT_ID if bucket else ""
     arn = quote(f"/acs:ossvector:{REGION}:{account_id}:{bucket}/", safe="/-._~")
-    headers = "x-oss-content-sha256:UNSIGNED-PAYLOAD\nx-oss-date:20231216T162057Z\n"
+    headers = f"x-oss-content-sha256:UNSIGNED-PAYLOAD\nx-oss-date:{at}\n"
     asked = f"{method}\n{arn}\n{flag}\n{headers}\n\nUNSIGNED-PAYLOAD"
-    scope = f"20231216/{REGION}/oss/aliyun_v4_request"
+    scope = f"{at[:8]}/{REGION}/oss/aliyun_v4_request"
     digest = hashlib.sha256(asked.encode()).hexdigest()
-    text = f"OSS4-HMAC-SHA256\n20231216T162057Z\n{scope}\n{digest}"
-    key = f"aliyun_v4{SECRET}".encode()
+    text = f"OSS4-HMAC-SHA256\n{at}\n{scope}\n{digest}"
+    key = f"aliyun_v4{secret}".encode()
     for part in (*scope.split("/"), text):
         key = hmac.new(key, part.encode(), "sha256").digest()
     return HttpRequest(
@@ -72,7 +80,7 @@ def signed(method: str, flag: str, *, bucket: str = BUCKET, host: str = BUCKET_H
         (
             ("host", host),
             ("x-oss-content-sha256", "UNSIGNED-PAYLOAD"),
-            ("x-oss-date", "20231216T162057Z"),
+            ("x-oss-date", at),
             (
                 "authorization",
                 f"OSS4-HMAC-SHA256 Credential={ACCESS_KEY}/{scope},Signature={key.hex()}",

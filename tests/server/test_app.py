@@ -153,6 +153,21 @@ def test_message_beyond_what_grpc_takes_is_refused_by_grpc(start_server: StartSe
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+def test_engine_is_closed_whatever_fails_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = WatchedEngine()
+    server = Server(memory(), engine=engine)
+    server.start()
+
+    def fail(_port: int) -> int:
+        raise OSError("no descriptor is left")
+
+    monkeypatch.setattr("vectorbucket_server.app.cut_connections", fail)
+    with pytest.raises(OSError, match="no descriptor is left"):
+        server.stop()
+    assert engine.events == ["open", "close"]
+    server.stop()
+
+
 def test_stop_waits_for_calls_that_are_under_way(
     start_server: StartServer, slow: SlowEngine
 ) -> None:
@@ -191,6 +206,55 @@ def test_stop_cancels_what_takes_longer_than_its_grace(
         server.stop()
         assert slow.ended == ["gone"]
         assert waiting.exception(WAIT_S) is not None
+
+
+def test_stop_in_a_hurry_cancels_what_is_under_way_and_waits_for_nobody(
+    start_server: StartServer, slow: SlowEngine
+) -> None:
+    server = start_server(over=slow, drain_grace_s=600, drain_notice_s=600)
+    with stubs_of(server.address) as stubs:
+        stubs.make_index()
+        waiting = stubs.vectors.QueryVectors.future(query_request())
+        assert slow.entered.acquire(timeout=WAIT_S)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        server.hurry()
+        stopping.join(WAIT_S)
+        assert not stopping.is_alive()
+        assert slow.ended == ["gone"]
+        error: Any = waiting.exception(WAIT_S)
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_callers_who_do_not_stop_calling_hear_that_they_can_try_again_and_nothing_else(
+    start_server: StartServer,
+) -> None:
+    # gRPC's own way to stop answers one call in twenty with CANCELLED here.
+    heard, answered = set[grpc.StatusCode](), threading.Semaphore(0)
+    for _ in range(3):
+        server, over = start_server(), threading.Event()
+
+        def call(address: str = server.address, over: threading.Event = over) -> None:
+            listing = bucket_service_pb2.ListVectorBucketsRequest()
+            with stubs_of(address, grpc__use_local_subchannel_pool=1) as stubs:
+                while not over.is_set():
+                    try:
+                        stubs.buckets.ListVectorBuckets(listing)
+                        answered.release()
+                    except grpc.RpcError as error:
+                        heard.add(error.code())
+                        over.wait(0.002)
+
+        callers = [threading.Thread(target=call) for _ in range(6)]
+        for caller in callers:
+            caller.start()
+        for _ in range(100):
+            assert answered.acquire(timeout=WAIT_S)
+        server.stop()
+        over.set()
+        for caller in callers:
+            caller.join(WAIT_S)
+    assert heard <= {grpc.StatusCode.UNAVAILABLE}
 
 
 def test_serve_leaves_one_line_on_its_output_and_returns_on_a_signal() -> None:

@@ -89,6 +89,12 @@ def test_every_setting_has_a_flag(served: Served, tmp_path: Path) -> None:
         *("--credentials", "keys.toml", "--rest-address", "127.0.0.1:0"),
         *("--rest-base-domains", "a.example,b.example", "--rest-public-endpoint", "c.example"),
         *("--rest", "idle_timeout_s=5", "--bucket-log-dir", str(tmp_path)),
+        *("--backup-dir", str(tmp_path / "kept")),
+        *("--metrics-address", "127.0.0.1:0", "--otlp-endpoint", "http://127.0.0.1:4317"),
+        *("--tls-certificate", "a.pem", "--tls-key", "b.pem", "--tls-client-ca", "c.pem"),
+        *("--drain-notice-s", "5", "--first-message-timeout-s", "30"),
+        *("--no-health", "--no-reflection"),
+        *("--rate-limits", "oss", "--rate-limit", "QueryVectors=100"),
         *("--bucket-log-rotate-s", "60", "--bucket-log-bytes-max", "5000"),
     )
     assert set(settings.model_fields_set) == set(Settings.model_fields)
@@ -222,6 +228,14 @@ def test_new_credential_is_added_to_a_file_and_its_secrets_are_shown(tmp_path: P
     assert bob is not None
     assert (bob.owner, bob.account_id) == (False, "42")
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_new_credential_of_an_operator_may_operate() -> None:
+    code, shown, _ = run("credentials", "new", "ops", "--operator")
+    assert code == 0
+    ops = parse_credentials(shown).by_name("ops")
+    assert ops is not None
+    assert (ops.operator, ops.owner) == (True, False)
 
 
 def test_new_credential_of_a_translator_may_name_others() -> None:

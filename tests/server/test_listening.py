@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import socket
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import grpc
 import pytest
 
-from vectorbucket_server.listening import StartFailed, listen, why_not
+from vectorbucket_server.listening import PrivateSocket, StartFailed, listen, why_not
 
 
 def connect(host: str, port: int) -> None:
@@ -43,6 +49,83 @@ def test_address_in_use_is_told() -> None:
             listen(address)
         assert str(caught.value) == f"cannot serve on {address}: Address already in use"
         assert why_not(address) == "Address already in use"
+
+
+# --- Sockets that are nobody else's ---------------------------------------------------------------
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose path is short, as that of a socket has to be."""
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_socket_is_in_a_folder_of_this_user_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    made, other = PrivateSocket(), PrivateSocket()
+    assert made.folder.parent == folder
+    assert stat.S_IMODE(made.folder.stat().st_mode) == 0o700
+    assert made.path.parent == made.folder != other.folder
+    made.path.touch()
+    for one in (made, other, made):
+        one.remove()
+    assert list(folder.iterdir()) == []
+
+
+def test_grpc_understands_how_a_socket_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = folder / "a b%20?#é"
+    odd.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(odd))
+    made = PrivateSocket()
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_insecure_port(made.target)
+    server.start()
+    assert made.path.is_socket()
+    with grpc.insecure_channel(made.target) as channel:
+        grpc.channel_ready_future(channel).result(5)
+    server.stop(None).wait()
+    made.remove()
+
+
+def test_socket_is_elsewhere_where_no_temporary_folder_will_do(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, short = folder / ("long" * 30), folder / "short"
+    for one in (long, short):
+        one.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    made = PrivateSocket([folder / "missing", short])
+    assert made.folder.parent == short
+    made.remove()
+    with pytest.raises(StartFailed, match=r"grpc has over 107 bytes\): name a short one in TMPDIR"):
+        PrivateSocket()
+    monkeypatch.setattr("tempfile.tempdir", str(folder / "missing"))
+    with pytest.raises(StartFailed, match="none is there"):
+        PrivateSocket()
+    assert list(long.iterdir()) == list(short.iterdir()) == []
+
+
+def test_socket_is_not_where_anybody_may_put_another_in_its_place_if_that_can_be_helped(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anybodys, own = folder / "anybodys", folder / "own"
+    for one in (anybodys, own):
+        one.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(anybodys))
+    for mode, parents, chosen in (
+        (0o777, [own], own),
+        (0o777, [], anybodys),
+        (0o1777, [own], anybodys),  # in which everybody may rename his own only
+    ):
+        anybodys.chmod(mode)
+        made = PrivateSocket(parents)
+        made.remove()
+        assert made.folder.parent == chosen
 
 
 def test_address_can_be_taken_again_at_once() -> None:

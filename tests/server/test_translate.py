@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +20,14 @@ from alibabacloud_oss_v2.exceptions import OperationError
 
 from oss.live_rest import ACCOUNT_ID, OWNER, LiveProcess, command, serving, write_credentials
 from oss.sdk import models, refused, sdk_client
+from raw_http import RawConnection
 from rooms import WITHIN_S, eventually
 from rpc import bearer, saying, stubs_of
 from vectorbucket.v1 import bucket_service_pb2
 from vectorbucket_server.auth.api_keys import hash_api_key, new_api_key
 from vectorbucket_server.listening import StartFailed
 from vectorbucket_server.observability.logs import make_logger
-from vectorbucket_server.settings import Settings, TranslateSettings
+from vectorbucket_server.settings import Settings
 from vectorbucket_server.translate import (
     ChildOrder,
     _line,
@@ -33,6 +35,7 @@ from vectorbucket_server.translate import (
     open_credentials,
     translation_of,
 )
+from vectorbucket_server.translate_settings import TranslateSettings
 
 API_KEY = new_api_key()
 
@@ -219,6 +222,28 @@ def test_translator_without_credentials_in_front_of_an_open_server_takes_everybo
         sdk_client(translator.rest_address, "anybody", "anything") as client,
     ):
         assert buckets(client).buckets == []
+
+
+def test_second_signal_cuts_the_requests_of_a_translator(tmp_path: Path) -> None:
+    flags = ("--drain-grace-s", "600")
+    with translating(
+        tmp_path / "alone", "127.0.0.1:1", *flags, api_key="", credentials=""
+    ) as translator:
+        host = f"bucket-{ACCOUNT_ID}.cn-hangzhou.oss-vectors.aliyuncs.com"
+        with RawConnection(translator.rest_address) as request:
+            head = f"PUT / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9\r\n"
+            request.send(f"{head}Expect: 100-continue\r\n\r\n".encode())
+            assert request.read(head_only=True).status == 100
+            ended = translator.popen.poll
+
+            def signalled() -> bool:
+                translator.popen.send_signal(signal.SIGTERM)
+                return request.has_answer(0.2)
+
+            eventually(signalled, "the request is cut")
+            assert request.is_ended()
+        eventually(lambda: ended() is not None, "the translator ends")
+        assert translator.popen.returncode == 0
 
 
 def test_address_in_use_ends_a_translator_with_one_line(

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from stubborn import SlowEngine
 from vectorbucket_server import translator_process
 from vectorbucket_server.listening import StartFailed
 from vectorbucket_server.observability.logs import make_logger
+from vectorbucket_server.observability.metrics import TranslatorState
 from vectorbucket_server.settings import Settings
 from vectorbucket_server.translate import Translation, translation_of
 from vectorbucket_server.translator_process import TranslatorProcess
@@ -86,16 +88,37 @@ def test_translator_serves_until_it_is_stopped(
     assert [line for line in log_lines() if line["level"] in ("warning", "error")] == []
 
 
+def test_server_that_is_stopped_leaves_no_socket(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    # Its path is short, as that of a socket has to be.
+    with TemporaryDirectory() as temporary:
+        monkeypatch.setattr("tempfile.tempdir", temporary)
+        server = start_server(rest_address="127.0.0.1:0")
+        (folder,) = Path(temporary).iterdir()
+        assert [one.is_socket() for one in folder.iterdir()] == [True]
+        assert ask(server.rest_address)[0] == 200
+        with pytest.raises(StartFailed, match="in use"):
+            start_server(rest_address=server.rest_address)
+        server.stop()
+        assert list(Path(temporary).iterdir()) == []
+
+
 def test_killed_translator_comes_back_on_its_address_while_connections_wait(
     start_server: StartServer, beside: TranslatorProcess, log_lines: Lines
 ) -> None:
     beside.start(translation(start_server().address))
     first = beside.process_id
     assert first is not None
+    assert beside.state() == TranslatorState(is_up=True, restart_count=0)
     os.kill(first, signal.SIGKILL)
     eventually(lambda: not is_running(first), "the translator has ended")
     assert ask(beside.address)[0] == 200
     assert beside.process_id != first
+    eventually(
+        lambda: beside.state() == TranslatorState(is_up=True, restart_count=1), "it is counted"
+    )
     (line,) = [line for line in log_lines() if line["event"] == "the REST process ended"]
     assert (line["level"], line["status"]) == ("error", -signal.SIGKILL)
 
@@ -104,11 +127,14 @@ def test_translator_that_cannot_start_is_told_and_leaves_the_address(
     beside: TranslatorProcess, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     missing = translation("127.0.0.1:1", credentials=tmp_path / "missing.toml")
+    folder = Path(beside.grpc_target.removeprefix("unix:")).parent
+    assert folder.is_dir()
     with pytest.raises(StartFailed, match=f"cannot serve REST on {beside.address}: its process"):
         beside.start(missing)
     (line,) = capfd.readouterr().err.splitlines()
     assert json.loads(line)["event"] == "REST is not served"
     assert "missing.toml" in json.loads(line)["error"]
+    assert not folder.exists()
     TranslatorProcess(beside.address, make_logger("json", "error", io.StringIO())).stop()
 
 
@@ -227,6 +253,28 @@ def test_stop_cuts_requests_that_take_longer_than_their_grace(
         assert time.monotonic() - before < WITHIN_S / 2
 
 
+def test_stop_in_a_hurry_cuts_requests_at_once(
+    start_server: StartServer, beside: TranslatorProcess, slow: SlowEngine
+) -> None:
+    server = start_server(over=slow)
+    with stubs_of(server.address) as stubs:
+        stubs.make_index()
+    beside.start(translation(server.address, drain_grace_s=600))
+
+    def be_cut() -> None:
+        with pytest.raises((OSError, http.client.HTTPException)):
+            query(beside.address)
+
+    with running(be_cut):
+        assert slow.entered.acquire(timeout=WITHIN_S)
+        stopping = threading.Thread(target=beside.stop)
+        stopping.start()
+        for _ in range(2):
+            beside.hurry()
+        stopping.join(WITHIN_S)
+        assert not stopping.is_alive()
+
+
 def test_translator_that_does_not_end_is_killed(
     start_server: StartServer,
     beside: TranslatorProcess,
@@ -295,8 +343,12 @@ def test_server_that_stops_ends_its_translator_after_its_requests(live: LiveProc
 
 def test_server_that_is_killed_takes_its_translator_with_it(live: LiveProcess) -> None:
     (translator,) = live.translator_ids()
+    (line,) = live.lines("serving REST")
+    place = Path(line["grpc_target"].removeprefix("unix:"))
+    assert place.is_socket()
     live.popen.kill()
     eventually(lambda: not is_running(translator), "the translator has ended")
+    assert not place.parent.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

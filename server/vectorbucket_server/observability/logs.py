@@ -8,15 +8,18 @@ library itself keeps (``route_standard_logging``).
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TextIO, TypeAlias
+from typing import Any, Literal, TextIO, TypeAlias, cast
 
 import msgspec
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
+from vectorbucket.errors import InvalidRequest, VectorBucketError
 from vectorbucket_server.model import BucketLogging
+from vectorbucket_server.observability.log_stream import LogStream
 
 Log: TypeAlias = FilteringBoundLogger
 """Where lines go: ``log.info("what happened", field=value)``."""
@@ -46,6 +49,8 @@ class CallRecord:
     it of the request that it serves."""
     bucket: str = ""
     index_name: str = ""
+    message_count: int = 0
+    """Messages of a put stream that were received: for metrics, no field of the log line."""
     batch_count: int = 0
     """Messages of a put stream that were answered."""
     rejected_batch_count: int = 0
@@ -61,16 +66,22 @@ class CallRecord:
     """The gRPC status code, as ``NOT_FOUND``."""
     reason: str = ""
     """The OSS code of the error."""
+    field: str = ""
+    """What of the request was wrong, as ``filter.title.$in``."""
     message: str = ""
-    """The error in words, as the caller was told."""
+    """The error in words, as far as they may be logged; see ``loggable``."""
     latency_ms: float = 0.0
     """From the first line of our code to the last; of a stream, its whole life."""
+    trace_id: str = ""
+    """The trace that the call is a part of, in 32 hexadecimal digits; empty without tracing."""
     logging: BucketLogging | None = None
     """Where the bucket's own line of the call goes, if the call itself ended the logging. No field
     of the log line."""
 
 
-CALL_FIELDS = tuple(field.name for field in fields(CallRecord) if field.name != "logging")
+_NO_FIELDS = frozenset({"message_count", "logging"})
+
+CALL_FIELDS = tuple(field.name for field in fields(CallRecord) if field.name not in _NO_FIELDS)
 """The names of a log line's fields."""
 
 SILENT_WHEN_EMPTY = frozenset(CALL_FIELDS) - {"request_id", "method", "request_bytes", "code"}
@@ -87,6 +98,26 @@ def call_fields(record: CallRecord) -> dict[str, str | int | float]:
     return line
 
 
+def loggable(error: VectorBucketError) -> str:
+    """Return an error's words as far as they may be logged.
+
+    A caller is told what he has sent wrong, and shown it. Of vectors, metadata and filters that is
+    nothing for a log, which says only which field it was; of other fields, what is quoted is left
+    out.
+    """
+    if not isinstance(error, InvalidRequest):
+        return error.message
+    if error.field is not None and _CONTENTS.match(error.field):
+        return ""
+    return _QUOTED.sub("'…'", error.message)
+
+
+_CONTENTS = re.compile(r"(vectors|query_?vectors?|metadata|filter)\b", re.IGNORECASE)
+"""Fields that hold what is stored, or what is looked for, and whatever is below them."""
+
+_QUOTED = re.compile(r"['\"].*['\"]", re.DOTALL)
+"""From the first quotation mark to the last: what is quoted may hold some itself."""
+
 _stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 _STAMPING: Sequence[Processor] = (structlog.processors.add_log_level, _stamp)
@@ -95,7 +126,7 @@ _STAMPING: Sequence[Processor] = (structlog.processors.add_log_level, _stamp)
 def make_logger(form: LogFormat, level: LogLevel, stream: TextIO) -> Log:
     """Return a logger that writes lines of a form, at least as severe as a level, to a stream."""
     logger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
+        structlog.WriteLogger(cast("TextIO", LogStream(stream))),
         processors=[_json_line] if form == "json" else [*_STAMPING, *_rendering(form, stream)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
@@ -134,10 +165,24 @@ def _rendering(form: LogFormat, stream: TextIO) -> list[Processor]:
         ]
     # Not the renderer's own default: it prints local variables, and those hold vectors.
     return [
+        _tame,
         structlog.dev.ConsoleRenderer(
             colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
+        ),
     ]
+
+
+def _tame(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Return an event of which no text can move a terminal's cursor, or look like another line.
+
+    Callers choose some of them, as the name of a bucket that is refused.
+    """
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[name] = "".join(
+                one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in value
+            )
+    return event
 
 
 def _json_line(_logger: object, method: str, event: EventDict) -> str:

@@ -4,7 +4,7 @@ Rules of this file: it knows ASGI and no sockets; what a request says is for the
 understand, here only its size matters. Who sent a request is known by its head, as bodies are not
 signed; so no body is read of a stranger, who could fill the memory with it. What is held is counted
 until it is held no more: a body until it is answered, an answer until its client has taken it. A
-table of routes, so that what is no part of the dialect can stand beside it.
+table of routes, so that what is no part of the dialect can stand beside it: a page of plain text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from vectorbucket.errors import (
@@ -53,12 +53,23 @@ class Answers(Protocol):
         """Return how an error is told to a caller who asked for a host."""
 
 
-def make_app(answers: Answers, options: RestOptions) -> Starlette:
+class Page(Protocol):
+    """Something that is no part of the dialect, asked for by GET."""
+
+    def is_asked_for(self, request: HttpRequest) -> bool:
+        """Return whether a request, of which the body is missing, is for this page."""
+
+    async def answer(self, request: HttpRequest) -> HttpResponse:
+        """Return the answer; never raises an error of its own."""
+
+
+def make_app(answers: Answers, options: RestOptions, page: Page | None = None) -> Starlette:
     """Return the application that serves the dialect.
 
     Args:
         answers: Who answers.
         options: The bounds of bodies and answers.
+        page: What stands beside the dialect, if something does.
     """
 
     async def failed(request: Request, _: Exception) -> Response:
@@ -68,9 +79,29 @@ def make_app(answers: Answers, options: RestOptions) -> Starlette:
         return Response(response.body, response.status, dict(response.headers))
 
     return Starlette(
-        routes=[Route("/{path:path}", Dialect(answers, options))],
+        routes=[
+            *([] if page is None else [_PageRoute(page)]),
+            Route("/{path:path}", Dialect(answers, options)),
+        ],
         exception_handlers={Exception: failed},
     )
+
+
+class _PageRoute(BaseRoute):
+    """The way to a page: by all of a request's head, not by its path alone."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether a request is for the page; one that is not fit to be read is not."""
+        fit = scope["method"] == "GET" and REFUSAL not in scope
+        wanted = fit and self._page.is_asked_for(_request_of(scope))
+        return (Match.FULL if wanted else Match.NONE), {}
+
+    async def handle(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer a request for the page; whatever body it has is not read."""
+        await _answer(send, await self._page.answer(_request_of(scope)))
 
 
 class Dialect:

@@ -7,19 +7,31 @@ to what it would choose by itself.
 from __future__ import annotations
 
 import asyncio
-import functools
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
 
-from vectorbucket_server.rest.listener import Connection
+from vectorbucket_server.rest.listener import REFUSED_MAX, Connection
 from vectorbucket_server.rest.options import RestOptions
+from vectorbucket_server.rest.tls_connection import Handshakes, TlsConnection
 
 SERVER_NAME = "vectorbucket"
 """What answers say they come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What a listener speaks TLS with."""
+
+    context: Callable[[], ssl.SSLContext]
+    """Returns what a connection that begins now shows and asks for."""
+    on_failure: Callable[[str, object], object]
+    """Is told why a handshake failed, and with whom."""
 
 
 async def serve_app(
@@ -29,6 +41,8 @@ async def serve_app(
     *,
     on_ready: Callable[[], object],
     stop: asyncio.Event,
+    hurry: asyncio.Event | None = None,
+    tls: Tls | None = None,
 ) -> None:
     """Serve an ASGI application until told to stop.
 
@@ -41,12 +55,17 @@ async def serve_app(
         options: The bounds.
         on_ready: Is called once requests are served.
         stop: Is set when this is to end.
+        hurry: Is set later if requests under way get no grace any more; None: that will not be.
+        tls: What TLS is spoken with; None: it is not.
     """
-    server = _Server(_config(app, options), on_ready)
+    server = _Server(app, options, on_ready, tls)
 
     async def stop_when_told() -> None:
         await stop.wait()
         server.should_exit = True
+        if hurry is not None:
+            await hurry.wait()
+            server.force_exit = True
 
     telling = asyncio.create_task(stop_when_told())
     try:
@@ -58,9 +77,32 @@ async def serve_app(
 class _Server(uvicorn.Server):
     """uvicorn, which leaves signals alone, says when it serves, and ends when it said it would."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], object]) -> None:
-        super().__init__(config)
+    def __init__(
+        self, app: Any, options: RestOptions, on_ready: Callable[[], object], tls: Tls | None
+    ) -> None:
+        super().__init__(_config(app, options, self._protocol))
+        self._options = options
         self._on_ready = on_ready
+        self._handshakes: Handshakes | None = None
+        if tls is not None:
+            self._handshakes = Handshakes(
+                tls.context,
+                timeout_s=options.handshake_timeout_s,
+                room=self._room,
+                on_failure=tls.on_failure,
+            )
+
+    def _protocol(self, **named: Any) -> asyncio.Protocol:
+        """Return who serves a connection that begins now; the arguments are uvicorn's."""
+        connection = Connection(**named, options=self._options)
+        if self._handshakes is None:
+            return connection
+        return TlsConnection(connection, self._handshakes, connection.loop)
+
+    def _room(self) -> int:
+        """Return how many handshakes there may be, which count as connections."""
+        most = self._options.connections_max + REFUSED_MAX
+        return most - len(self.server_state.connections)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -76,6 +118,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what is under way, and cut what does not."""
+        if self._handshakes is not None:
+            self._handshakes.cut()
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection):
@@ -83,9 +127,8 @@ class _Server(uvicorn.Server):
         await asyncio.gather(*self.server_state.tasks, return_exceptions=True)
 
 
-def _config(app: Any, options: RestOptions) -> uvicorn.Config:
+def _config(app: Any, options: RestOptions, protocol: Any) -> uvicorn.Config:
     """Return what uvicorn has to know, and nothing that it would choose by itself."""
-    protocol: Any = functools.partial(Connection, options=options)
     return uvicorn.Config(
         app,
         http=protocol,

@@ -32,6 +32,9 @@ class RestOptions:
     """A connection that sends nothing for so long is closed; one that has begun a request and sends
     no more of it, or has not sent its headers by then, gets 408 first."""
 
+    handshake_timeout_s: float = 10.0
+    """How long the handshake of a connection that speaks TLS may take; then it is closed."""
+
     body_timeout_s: float = 60.0
     """By when a request's body must be there, counted from its headers; after that it is 408."""
 

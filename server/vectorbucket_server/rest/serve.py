@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -18,12 +19,14 @@ import grpc.aio
 from vectorbucket.v1 import (
     bucket_service_pb2_grpc,
     index_service_pb2_grpc,
+    operations_service_pb2_grpc,
     vector_service_pb2_grpc,
 )
 from vectorbucket_server.auth.credentials import Credentials
 from vectorbucket_server.observability.logs import Log
 from vectorbucket_server.rest.app import make_app
-from vectorbucket_server.rest.http_server import serve_app
+from vectorbucket_server.rest.http_server import Tls, serve_app
+from vectorbucket_server.rest.metrics_page import MetricsPage
 from vectorbucket_server.rest.options import RestOptions
 from vectorbucket_server.rest.oss.translator import Door, Stubs, Translator
 
@@ -53,6 +56,7 @@ async def serve_rest(
     listening: socket.socket,
     *,
     grpc_target: str,
+    grpc_credentials: grpc.ChannelCredentials | None = None,
     door: Door,
     options: RestOptions,
     credentials: Callable[[], Credentials] | None,
@@ -62,6 +66,8 @@ async def serve_rest(
     on_ready: Callable[[], object],
     stop: asyncio.Event,
     log: Log,
+    hurry: asyncio.Event | None = None,
+    tls_context: Callable[[], ssl.SSLContext] | None = None,
 ) -> None:
     """Serve HTTP until told to stop, then end what is under way and return.
 
@@ -70,6 +76,7 @@ async def serve_rest(
     Args:
         listening: The socket, bound; it is closed at the end.
         grpc_target: Where the server is, as ``127.0.0.1:50051``.
+        grpc_credentials: What TLS is spoken with to the server; None: it is not.
         door: What is said of this place in answers, and read of it in requests.
         options: The bounds.
         credentials: Whose signatures are accepted; None means that none is looked at.
@@ -79,6 +86,8 @@ async def serve_rest(
         on_ready: Is called once requests are served.
         stop: Is set when this is to end.
         log: Where lines go.
+        hurry: Is set later if requests under way get no grace any more; None: that will not be.
+        tls_context: Returns what TLS is spoken with on a connection that begins; None: it is not.
     """
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(PARSERS, thread_name_prefix="body") as parsers:
@@ -86,7 +95,7 @@ async def serve_rest(
         def offload(work: Callable[[], T]) -> Awaitable[T]:
             return loop.run_in_executor(parsers, work)
 
-        async with grpc.aio.insecure_channel(grpc_target, options=channel_options()) as channel:
+        async with _channel(grpc_target, grpc_credentials) as channel:
             translator = Translator(
                 _stubs(channel),
                 door,
@@ -99,9 +108,42 @@ async def serve_rest(
             )
             log.info("serving REST", grpc_target=grpc_target)
             await serve_app(
-                make_app(translator, options), listening, options, on_ready=on_ready, stop=stop
+                make_app(translator, options, _page(channel, door, credentials, options)),
+                listening,
+                options,
+                on_ready=on_ready,
+                stop=stop,
+                hurry=hurry,
+                tls=_listeners_tls(tls_context, log),
             )
             log.info("REST has stopped")
+
+
+def _channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options=channel_options())
+    return grpc.aio.secure_channel(target, credentials, options=channel_options())
+
+
+def _listeners_tls(context: Callable[[], ssl.SSLContext] | None, log: Log) -> Tls | None:
+    def tell_failure(reason: str, address: object) -> None:
+        log.debug("TLS handshake failed", reason=reason, remote_address=address)
+
+    return None if context is None else Tls(context, tell_failure)
+
+
+def _page(
+    channel: grpc.aio.Channel,
+    door: Door,
+    credentials: Callable[[], Credentials] | None,
+    options: RestOptions,
+) -> MetricsPage:
+    return MetricsPage(
+        operations_service_pb2_grpc.OperationsServiceStub(channel),  # type: ignore[no-untyped-call]
+        door,
+        asks_for_credentials=credentials is not None,
+        timeout_s=options.call_timeout_s,
+    )
 
 
 def channel_options() -> list[tuple[str, Any]]:
@@ -117,8 +159,8 @@ def channel_options() -> list[tuple[str, Any]]:
         ("grpc.min_reconnect_backoff_ms", CONNECT_WAIT_S * 1000),
         ("grpc.max_reconnect_backoff_ms", RECONNECT_S_MAX * 1000),
         # A proxy that the environment names is for the way out. It would be told the translator's
-        # key and every vector, as the channel is not encrypted; whether an address is this
-        # machine's own cannot be told by its looks.
+        # key and every vector where TLS is not spoken; whether an address is this machine's own
+        # cannot be told by its looks.
         ("grpc.enable_http_proxy", 0),
     ]
 

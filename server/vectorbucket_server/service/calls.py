@@ -12,6 +12,7 @@ import grpc
 
 from vectorbucket.errors import RequestTimeout
 from vectorbucket_server.observability.logs import CallRecord, Log
+from vectorbucket_server.observability.metrics import Metrics
 
 _FOR_EVER_S = 10 * 365 * 86_400.0
 """gRPC says "no deadline" as some huge number of seconds; ten years is one, too."""
@@ -60,20 +61,28 @@ class ContextDeadline:
 
 
 class CallObserver:
-    """An engine's observer: plans go to their call's log line, failures get one of their own."""
+    """An engine's observer: it counts; plans go to their call's line, failures get their own."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, metrics: Metrics) -> None:
         self._log = log
+        self._metrics = metrics
 
-    def plan_chosen(self, plan: str, query_count: int) -> None:  # noqa: ARG002 - of the protocol
+    def plan_chosen(self, plan: str, query_count: int) -> None:
         """Note the plan, if the engine runs on the thread of the call."""
+        self._metrics.plan_chosen(plan, query_count)
         record = _current.get()
         if record is not None:
             record.plan = plan
 
     def vectors_indexed(self, count: int, seconds: float) -> None:
-        """Ignore it: no call waits for it."""
+        """Count it."""
+        self._metrics.vectors_indexed(count, seconds)
 
     def background_failed(self, what: str, error: Exception) -> None:
         """Log it, with the traceback."""
+        self._metrics.background_failed(what)
         self._log.error("background work failed", work=what, exc_info=error)
+
+    def background_recovered(self, what: str, seconds: float) -> None:
+        """Log it."""
+        self._log.warning("background work goes on", work=what, failed_s=round(seconds, 3))

@@ -318,7 +318,7 @@ def bucket_message(bucket: Bucket, region: str) -> bucket_pb2.Bucket:
     return bucket_pb2.Bucket(
         bucket=bucket.name,
         account_id=bucket.account_id,
-        create_time=_timestamp(bucket.created_ms),
+        create_time=timestamp(bucket.created_ms),
         region=region,
     )
 
@@ -344,7 +344,7 @@ def index_message(index: Index) -> index_pb2.Index:
         metadata=index_pb2.MetadataConfiguration(
             non_filterable_metadata_keys=index.non_filterable_keys
         ),
-        create_time=_timestamp(index.created_ms),
+        create_time=timestamp(index.created_ms),
         status=index_pb2.INDEX_STATUS_ENABLE,
         bucket=index.bucket_name,
         graph=index_pb2.GraphConfiguration(
@@ -355,7 +355,13 @@ def index_message(index: Index) -> index_pb2.Index:
     )
 
 
-def _timestamp(milliseconds: int) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromMilliseconds(milliseconds)
-    return timestamp
+def optional_timestamp(milliseconds: int | None) -> Timestamp | None:
+    """Return a moment as a message; None, leaving a field unset, stays None."""
+    return None if milliseconds is None else timestamp(milliseconds)
+
+
+def timestamp(milliseconds: int) -> Timestamp:
+    """Return a moment as a message."""
+    moment = Timestamp()
+    moment.FromMilliseconds(milliseconds)
+    return moment

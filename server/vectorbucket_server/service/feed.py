@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -72,12 +72,20 @@ class Feed(Generic[T]):
 
 
 class Drain:
-    """The end of service: streams that wait for messages are told, new ones are refused."""
+    """The end of service, in two steps.
+
+    It is announced, so that callers go elsewhere; it begins, and streams that wait for messages are
+    told, new calls are refused.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._begun = False
         self._watched: set[Callable[[VectorBucketError], None]] = set()
+        self._told: set[Callable[[], object]] = set()
+        self.is_announced = False
+        """Whether the server says that it will be gone soon."""
+        self.has_begun = False
+        """Whether it takes no new calls."""
 
     @contextmanager
     def watch(self, interrupt: Callable[[VectorBucketError], None]) -> Iterator[None]:
@@ -87,8 +95,7 @@ class Drain:
             ServiceUnavailable: The drain has begun already.
         """
         with self._lock:
-            if self._begun:
-                raise _draining()
+            self.check()
             self._watched.add(interrupt)
         try:
             yield
@@ -96,15 +103,59 @@ class Drain:
             with self._lock:
                 self._watched.discard(interrupt)
 
+    @contextmanager
+    def tell(self, changed: Callable[[], object]) -> Iterator[None]:
+        """Call ``changed`` after each step of the drain that is taken while the block runs."""
+        with self._lock:
+            self._told.add(changed)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._told.discard(changed)
+
+    def check(self) -> None:
+        """Return if calls are taken.
+
+        Raises:
+            ServiceUnavailable: They are not any more.
+        """
+        if self.has_begun:
+            raise _draining()
+
+    def announce(self) -> None:
+        """Say that the server will be gone soon; it still serves everything. Idempotent."""
+        with self._lock:
+            self.is_announced = True
+            told = list(self._told)
+        for changed in told:
+            changed()
+
     def begin(self) -> None:
         """Interrupt everything watched, and refuse what comes later. Idempotent."""
         with self._lock:
-            self._begun = True
-            watched = list(self._watched)
+            self.is_announced = self.has_begun = True
+            watched, told = list(self._watched), list(self._told)
         for interrupt in watched:
             interrupt(_draining())
+        for changed in told:
+            changed()
+
+
+def until_drained(
+    messages: Generator[T, None, None], drain: Drain, readers: Executor
+) -> Generator[T, None, None]:
+    """Yield a call's messages until they end or a drain begins.
+
+    For streams that know nothing of drains and wait for their caller without one.
+
+    Raises:
+        ServiceUnavailable: The drain began.
+    """
+    with closing(Feed(messages, readers)) as feed, drain.watch(feed.interrupt):
+        yield from feed
 
 
 def _draining() -> ServiceUnavailable:
     """Return the error of a call that the server has no more time for."""
-    return ServiceUnavailable("the server is shutting down; resume the stream when it is back")
+    return ServiceUnavailable("the server is shutting down; call again when it is back")

@@ -84,6 +84,7 @@ class PutStreams:
             stack.enter_context(self._drain.watch(feed.interrupt))
             call: _PutCall | None = None
             for request in feed:
+                record.message_count += 1
                 if call is None:
                     call = _PutCall(self, request, feed, deadline, record)
                     stack.callback(call.stream.close)
@@ -131,10 +132,10 @@ class _PutCall:
         """
         index = self._same_index(request)
         number = self._next_number(request)
-        self._record.batch_count += 1
         try:
             batch = batch_of(request.vectors, index, self._limits)
         except InvalidRequest as error:
+            self._record.batch_count += 1
             self._record.rejected_batch_count += 1
             status = to_status(error, self._record.request_id)
             return messages.PutVectorsResponse(batch_number=number, error=status)
@@ -145,6 +146,7 @@ class _PutCall:
             backlog_wait_s=None,
             deadline=self._deadline,
         )
+        self._record.batch_count += 1
         self._record.vector_count += len(batch)
         stored = messages.PutVectorsStored(vector_count=len(batch))
         return messages.PutVectorsResponse(batch_number=number, stored=stored)

@@ -60,7 +60,7 @@ class Queries:
         query = Query(
             vectors=vectors,
             top_k=check_top_k(request.top_k, self._limits),
-            filter=self._filter_of(request, index),
+            filter=parsed_filter(request, index, self._limits),
             return_metadata=request.return_metadata,
             ef_search=check_ef_search(request, self._limits),
         )
@@ -88,7 +88,7 @@ class Queries:
         top_k = check_top_k(request.top_k, limits)
         check_query_hits(len(vectors), top_k, limits)
         check_numbers(vectors, index.metric, "query_vectors[{}]")
-        expression = self._filter_of(request, index)
+        expression = parsed_filter(request, index, limits)
         ef_search = check_ef_search(request, limits)
         turn = QUERIES_PER_TURN_WITH_METADATA if request.return_metadata else QUERIES_PER_TURN
         for position in range(0, len(vectors), turn):
@@ -107,20 +107,27 @@ class Queries:
                 results, position, limits.page_bytes_max, return_distance=request.return_distance
             )
 
-    def _filter_of(
-        self,
-        request: messages.QueryVectorsRequest | messages.QueryVectorsBatchRequest,
-        index: Index,
-    ) -> Expression | None:
-        """Return the parsed filter of a request; absent and empty ones match everything."""
-        if not request.HasField("filter"):
-            return None
-        check_filter_size(request.filter, self._limits)
-        return parse(
-            filter_dict(request.filter),
-            limits=self._limits,
-            non_filterable_keys=index.non_filterable_keys,
-        )
+
+def parsed_filter(
+    request: messages.QueryVectorsRequest
+    | messages.QueryVectorsBatchRequest
+    | messages.ScanVectorsRequest,
+    index: Index,
+    limits: Limits,
+) -> Expression | None:
+    """Return the parsed filter of a request; None for absent and empty ones: they match everything.
+
+    Raises:
+        VectorIndexParameterInvalid: It is no filter, or one that this index cannot answer.
+    """
+    if not request.HasField("filter"):
+        return None
+    check_filter_size(request.filter, limits)
+    return parse(
+        filter_dict(request.filter),
+        limits=limits,
+        non_filterable_keys=index.non_filterable_keys,
+    )
 
 
 def _split(

@@ -7,6 +7,7 @@ stream is put_stream.py's, queries are queries.py's.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 
 import grpc
 
@@ -15,6 +16,8 @@ from vectorbucket.v1 import vector_pb2, vector_service_pb2_grpc
 from vectorbucket.v1 import vector_service_pb2 as messages
 from vectorbucket_server.auth.principal import current_caller
 from vectorbucket_server.engine.base import Engine
+from vectorbucket_server.filters.expression import Expression
+from vectorbucket_server.filters.matcher import compile_matcher
 from vectorbucket_server.model import Page, Vector
 from vectorbucket_server.naming import check_key
 from vectorbucket_server.service import checks
@@ -23,7 +26,7 @@ from vectorbucket_server.service.calls import ContextDeadline, current_call
 from vectorbucket_server.service.convert import vector_message
 from vectorbucket_server.service.pages import Scope, decode_token, encode_token
 from vectorbucket_server.service.put_stream import PutStreams
-from vectorbucket_server.service.queries import Queries
+from vectorbucket_server.service.queries import Queries, parsed_filter
 from vectorbucket_server.service.resources import Resources
 from vectorbucket_server.service.vector_checks import check_keys, check_unique
 
@@ -32,6 +35,10 @@ BACKLOG_WAIT_S = 5.0
 
 TOKEN_BYTES = 64 * 1024
 """What a page that may be as large as a message leaves free: for its token, and to be safe."""
+
+FRUITLESS_PAGES = 50
+"""Pages that a filtered scan reads without a match before it says, with an empty message, that it
+is still at work: less than a second's reading, where a client waits two minutes for a message."""
 
 _FRAME_BYTES = 8
 """Bytes that a vector takes in a page, beside its own message, at most."""
@@ -141,9 +148,12 @@ class VectorServicer(vector_service_pb2_grpc.VectorServiceServicer):
         index = self._index("ScanVectors", request.bucket, request.index_name)
         segment = checks.check_segment(request.segment_count, request.segment_index, limits)
         checks.check_data_encoding(request.data_encoding)
+        expression = parsed_filter(request, index, limits)
+        selection = None if expression is None else _Selection(expression, request)
         after: str | None = request.after_key
         if after:
             check_key(after, "after_key", limits)
+        fruitless = 0
         while after is not None:
             deadline.check()
             page = self._engine.list_vectors(
@@ -153,11 +163,15 @@ class VectorServicer(vector_service_pb2_grpc.VectorServiceServicer):
                 bytes_max=limits.page_bytes_max,
                 segment=segment,
                 data=request.return_data,
-                metadata=request.return_metadata,
+                metadata=request.return_metadata or selection is not None,
             )
+            if selection is not None:
+                page = selection.of(page)
             vectors, after = _fitted(page, request.data_encoding, limits.page_bytes_max)
             record.vector_count += len(vectors)
-            if vectors:
+            fruitless += 1
+            if vectors or fruitless == FRUITLESS_PAGES:
+                fruitless = 0
                 yield messages.ScanVectorsResponse(vectors=vectors)
 
     def DeleteVectors(
@@ -186,6 +200,21 @@ class VectorServicer(vector_service_pb2_grpc.VectorServiceServicer):
         """Find the vectors nearest to each of many."""
         index = self._index("QueryVectorsBatch", request.bucket, request.index_name)
         return self._queries.many(index, request, ContextDeadline(context), current_call())
+
+
+class _Selection:
+    """What a filtered scan answers of the pages that it reads, with their metadata."""
+
+    def __init__(self, expression: Expression, request: messages.ScanVectorsRequest) -> None:
+        self._matches = compile_matcher(expression)
+        self._return_metadata = request.return_metadata
+
+    def of(self, page: Page[Vector]) -> Page[Vector]:
+        """Return a page's matching vectors, without their metadata where nobody asked for it."""
+        matching = [one for one in page.items if self._matches(one.metadata or {})]
+        if not self._return_metadata:
+            matching = [replace(one, metadata=None) for one in matching]
+        return Page(matching, page.next_after)
 
 
 def _fitted(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from vectorbucket.errors import MalformedJson, NoSuchBucket, VectorIndexParameterInvalid
 from vectorbucket_server.model import BucketLogging
 from vectorbucket_server.observability.logs import (
     CALL_FIELDS,
@@ -18,6 +19,7 @@ from vectorbucket_server.observability.logs import (
     LogFormat,
     LogLevel,
     call_fields,
+    loggable,
     make_logger,
     route_standard_logging,
 )
@@ -54,6 +56,15 @@ def test_value_without_a_json_form_is_written_as_text() -> None:
     stream = io.StringIO()
     make_logger("json", "info", stream).info("call", odd=2j)
     assert json.loads(stream.getvalue())["odd"] == "2j"
+
+
+def test_nothing_that_a_caller_chose_moves_the_cursor_of_a_terminal() -> None:
+    stream = io.StringIO()
+    make_logger("console", "info", stream).info("call", bucket="\x1b[2Jb", index="a\x85\u2028ü\n")
+    (line,) = stream.getvalue().splitlines()
+    assert line.isprintable()
+    assert r"\x1b[2Jb" in line
+    assert "ü" in line
 
 
 def test_console_line_is_for_people() -> None:
@@ -118,8 +129,11 @@ def test_call_that_knows_everything_says_everything_in_order() -> None:
         plan="exact_scan",
         code="NOT_FOUND",
         reason="NoSuchBucket",
+        field="bucket",
         message="bucket 'x' does not exist",
         latency_ms=1.5,
+        trace_id="0af7651916cd43dd8448eb211c80319c",
+        message_count=3,
         logging=BucketLogging("audit"),
     )
     assert tuple(call_fields(record)) == CALL_FIELDS
@@ -148,3 +162,33 @@ def test_libraries_are_not_heard_below_the_servers_own_level(root_logger: loggin
     logging.getLogger("some.library").warning("chatter")
     assert stream.getvalue() == ""
     assert root_logger.level == logging.ERROR
+
+
+# --- Words of errors ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "field", ["vectors[3].metadata.title", "filter", "filter.a.$in", "query_vector", "queryVector"]
+)
+def test_words_about_vectors_metadata_and_filters_are_not_logged(field: str) -> None:
+    assert loggable(VectorIndexParameterInvalid("is 8765.4", field=field)) == ""
+
+
+@pytest.mark.parametrize(
+    ("message", "logged"),
+    [
+        ("top_k is 500; it must be 1 to 100", "top_k is 500; it must be 1 to 100"),
+        ("key 'x' is twice there", "key '…' is twice there"),
+        ("is \"it's\" and 'that'", "is '…'"),
+        ("the stream's first said 'x'", "the stream'…'"),
+        ("the index's dimension is 4", "the index's dimension is 4"),
+        ("is 'a\nb' long", "is '…' long"),
+    ],
+)
+def test_what_is_quoted_of_other_fields_is_left_out(message: str, logged: str) -> None:
+    assert loggable(VectorIndexParameterInvalid(message, field="top_k")) == logged
+    assert loggable(MalformedJson(message)) == logged
+
+
+def test_words_of_errors_that_are_about_names_are_logged_whole() -> None:
+    assert loggable(NoSuchBucket("bucket 'x' does not exist")) == "bucket 'x' does not exist"

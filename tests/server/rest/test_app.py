@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from raw_http import RawConnection, Serving, chunked, request
+from raw_http import RawConnection, Serving, chunked, request, serving
 from rest_echo import LARGE_BYTES, PATIENT, Echo, assert_refused, echoing
 from rooms import eventually
 from vectorbucket_server.rest.admission import SMALL_BYTES
 from vectorbucket_server.rest.app import TARGET, make_app
+from vectorbucket_server.rest.oss.messages import HttpRequest, HttpResponse
 
 LIMIT = PATIENT.body_bytes_max
 CHUNKED = "transfer-encoding: chunked"
@@ -293,3 +294,37 @@ def test_client_that_shuts_its_side_has_left(echo: Echo, served: Serving) -> Non
         connection.socket.shutdown(socket.SHUT_WR)
         assert connection.is_ended()
     eventually(lambda: echo.cancelled == 1, "the request is broken off")
+
+
+# --- A page beside the dialect ------------------------------------------------------------------
+
+
+class Sheet:
+    """A page that is asked for by a target."""
+
+    def is_asked_for(self, request: HttpRequest) -> bool:
+        assert (request.method, request.body) == ("GET", b"")
+        return request.target == "/sheet"
+
+    async def answer(self, request: HttpRequest) -> HttpResponse:
+        said = f"for {request.header('x-name')}".encode()
+        return HttpResponse(200, (("content-type", "text/plain"),), said)
+
+
+def test_page_answers_what_is_for_it_and_the_dialect_everything_else(echo: Echo) -> None:
+    with serving(make_app(echo, PATIENT, Sheet()), PATIENT) as served, served.connect() as one:
+        answer = one.ask(request("GET /sheet HTTP/1.1", None, "x-name: you"))
+        assert (answer.status, answer.body) == (200, b"for you")
+        for line in ("GET /sheet? HTTP/1.1", "POST /sheet HTTP/1.1", "GET / HTTP/1.1"):
+            assert one.ask(request(line)).json()["target"] == line.split()[1]
+        # What is not fit to be read is refused in the dialect, wherever it was to go.
+        refused = one.ask(request("GET /sheet HTTP/1.1", None, "host: another"))
+        assert refused.status == 400
+        assert refused.code
+
+
+def test_body_of_a_request_for_the_page_is_not_read(echo: Echo) -> None:
+    with serving(make_app(echo, PATIENT, Sheet()), PATIENT) as served, served.connect() as one:
+        answer = one.ask(request("GET /sheet HTTP/1.1", None, "content-length: 5"))
+        assert answer.body == b"for "
+        assert answer.header("connection") == "close"

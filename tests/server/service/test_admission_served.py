@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -24,31 +22,15 @@ from rpc import (
     stubs_of,
     vector_of,
 )
-from stubborn import FailingEngine, SlowEngine, eventually
+from stubborn import SlowEngine, eventually
 from vectorbucket.v1 import vector_service_pb2 as messages
 
 LogLines = Callable[[], list[dict[str, Any]]]
 PLACE: dict[str, Any] = {"bucket": BUCKET, "index_name": INDEX}
-REQUEST_ID = re.compile(r"[0-9A-F]{24}")
-
-
-def trailer(call: Any) -> str:
-    """Return the request id that a call's trailing metadata holds."""
-    request_id: str = dict(call.trailing_metadata())["x-oss-request-id"]
-    return request_id
 
 
 def lines_of(lines: list[dict[str, Any]], method: str) -> list[dict[str, Any]]:
     return [line for line in lines if line.get("method") == method]
-
-
-@contextmanager
-def failing_stubs(start_server: StartServer, error: Exception) -> Iterator[Stubs]:
-    engine = FailingEngine()
-    engine.error = error
-    with stubs_of(start_server(over=engine).address) as stubs:
-        stubs.make_index()
-        yield stubs
 
 
 def test_33rd_stream_is_refused_at_once_and_queries_still_answer(with_index: Stubs) -> None:

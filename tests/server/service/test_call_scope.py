@@ -27,8 +27,10 @@ from rpc import (
 from stubborn import FailingEngine, eventually
 from vectorbucket.errors import Corruption, ServiceUnavailable, SignatureDoesNotMatch
 from vectorbucket.v1 import vector_service_pb2 as messages
+from vectorbucket_server.app import Server
 from vectorbucket_server.auth.entries import FAULT, REMOTE_ADDRESS, encode_fault
 from vectorbucket_server.auth.entries import REQUEST_ID as REQUEST_ID_ENTRY
+from vectorbucket_server.service.call_scope import FIELD_CHARACTERS_MAX
 
 LogLines = Callable[[], list[dict[str, Any]]]
 PLACE: dict[str, Any] = {"bucket": BUCKET, "index_name": INDEX}
@@ -221,3 +223,68 @@ def test_no_line_holds_a_vector_or_metadata(with_index: Stubs, log_lines: LogLin
     text = str(log_lines())
     assert "1.2345" not in text
     assert "confidential" not in text
+
+
+def test_line_of_bad_content_says_which_field_and_not_what_was_in_it(
+    with_index: Stubs, log_lines: LogLines
+) -> None:
+    refused(lambda: with_index.vectors.QueryVectors(query_request(filter={"x": {"$in": "secret"}})))
+    refused(lambda: with_index.vectors.QueryVectors(query_request(top_k=0)))
+    content, number = lines_of(log_lines(), "QueryVectors")
+    assert content["field"] == "filter.x.$in"
+    assert "message" not in content
+    assert (number["field"], number["message"]) == ("top_k", "top_k is 0; it must be 1 to 100")
+
+
+def test_path_of_a_field_is_cut(with_index: Stubs, log_lines: LogLines) -> None:
+    refused(lambda: with_index.vectors.QueryVectors(query_request(filter={"x" * 1000: {"$no": 1}})))
+    (line,) = lines_of(log_lines(), "QueryVectors")
+    assert len(line["field"]) <= FIELD_CHARACTERS_MAX
+
+
+# --- Counting -------------------------------------------------------------------------------------
+
+
+def test_call_is_counted_with_the_code_of_its_line(server: Server, with_index: Stubs) -> None:
+    with_index.vectors.QueryVectors(query_request())
+    refused(lambda: with_index.vectors.QueryVectors(query_request(top_k=0)))
+    totals = server.metrics.calls.totals()
+    assert totals.methods["QueryVectors"].codes == {"OK": 1, "INVALID_ARGUMENT": 1}
+    assert totals.errors == {"VectorIndexParameterInvalid": 1}
+    assert totals.methods["QueryVectors"].seconds > 0
+
+
+def test_method_that_a_caller_made_up_is_counted_as_unknown(server: Server, stubs: Stubs) -> None:
+    for name in ("One", "Two"):
+        with pytest.raises(grpc.RpcError):
+            stubs.channel.unary_unary(f"/made.up.Service/{name}", None, None)(b"")
+    totals = server.metrics.calls.totals()
+    assert {name: one.codes for name, one in totals.methods.items()} == {
+        "unknown": {"UNIMPLEMENTED": 2}
+    }
+
+
+def test_stream_that_is_broken_off_is_no_longer_under_way(
+    server: Server, with_index: Stubs
+) -> None:
+    stream = PutStream(with_index)
+    stream.ask(put_message(1, vector_of("a")))
+    assert server.metrics.calls.totals().under_way["stream"] == 1
+    stream.cancel()
+    eventually(lambda: server.metrics.calls.totals().under_way["stream"] == 0)
+    totals = server.metrics.calls.totals().methods["PutVectors"]
+    assert (totals.codes, totals.vector_count) == ({"CANCELLED": 1}, 1)
+    assert (totals.message_count, totals.batch_count) == (1, 1)
+
+
+def test_message_that_ends_its_stream_was_received_and_not_answered(
+    server: Server, with_index: Stubs
+) -> None:
+    stream = PutStream(with_index)
+    stream.ask(put_message(1, vector_of("a")))
+    stream.ask(put_message(2))
+    stream.send(put_message(1, vector_of("b")))
+    assert refused(stream.read).field == "batch_number"
+    eventually(lambda: server.metrics.calls.totals().under_way["stream"] == 0)
+    totals = server.metrics.calls.totals().methods["PutVectors"]
+    assert (totals.message_count, totals.batch_count, totals.rejected_batch_count) == (3, 2, 1)

@@ -10,8 +10,10 @@ from typing import Any, cast
 import grpc
 import pytest
 
+from measured import made_metrics
 from vectorbucket.errors import RequestTimeout, ServiceUnavailable
 from vectorbucket_server.observability.logs import CallRecord, make_logger
+from vectorbucket_server.observability.metrics import Metrics
 from vectorbucket_server.service.calls import (
     CallObserver,
     ContextDeadline,
@@ -60,6 +62,12 @@ def test_call_without_a_deadline_has_none(huge: float) -> None:
     assert deadline(huge).remaining_s() is None
 
 
+def observed(stream: io.StringIO) -> tuple[CallObserver, Metrics]:
+    """Return an observer whose lines go to a stream, and what it counts with."""
+    metrics = made_metrics()
+    return CallObserver(make_logger("json", "info", stream), metrics), metrics
+
+
 def in_new_call(work: Any) -> Any:
     return contextvars.copy_context().run(work)
 
@@ -85,7 +93,7 @@ def test_outside_a_call_a_record_can_be_filled_that_nobody_reads() -> None:
 
 
 def test_plan_of_a_query_stands_in_the_record_of_its_call() -> None:
-    observer = CallObserver(make_logger("json", "info", io.StringIO()))
+    observer, metrics = observed(io.StringIO())
 
     def serve() -> str:
         begin_call(CallRecord("ID", "QueryVectors"))
@@ -93,16 +101,21 @@ def test_plan_of_a_query_stands_in_the_record_of_its_call() -> None:
         return current_call().plan
 
     assert in_new_call(serve) == "exact_scan"
-    observer.plan_chosen("exact_scan", 1)
+    observer.plan_chosen("exact_scan", 2)
+    assert 'vectorbucket_queries_total{plan="exact_scan"} 3.0' in metrics.text()
     observer.vectors_indexed(256, 0.05)
+    assert "vectorbucket_vectors_indexed_total 256.0" in metrics.text()
+    assert "vectorbucket_indexing_seconds_total 0.05" in metrics.text()
 
 
 def test_failure_in_the_background_gets_a_line_with_its_traceback() -> None:
     stream = io.StringIO()
     with pytest.raises(ServiceUnavailable) as caught:
         raise ServiceUnavailable("no space left")
-    CallObserver(make_logger("json", "info", stream)).background_failed("indexing", caught.value)
+    observer, metrics = observed(stream)
+    observer.background_failed("indexing of 'faces'", caught.value)
     line = json.loads(stream.getvalue())
-    assert (line["level"], line["work"]) == ("error", "indexing")
+    assert (line["level"], line["work"]) == ("error", "indexing of 'faces'")
     assert "no space left" in line["exception"]
     assert "Traceback" in line["exception"]
+    assert 'vectorbucket_background_failures_total{work="indexing"} 1.0' in metrics.text()

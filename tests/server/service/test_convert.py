@@ -32,6 +32,7 @@ from vectorbucket_server.service.convert import (
     logging_message,
     logging_of,
     metadata_of,
+    optional_timestamp,
     query_matrix,
     vector_message,
 )
@@ -287,3 +288,11 @@ def test_every_metric_of_the_contract_is_known() -> None:
     numbers = set(index_pb2.DistanceMetric.values()) - {0}
     assert set(METRICS) == numbers
     assert set(METRICS.values()) == set(DistanceMetric)
+
+
+def test_moment_that_is_not_known_leaves_the_field_unset() -> None:
+    assert optional_timestamp(None) is None
+    for milliseconds in (0, 1_700_000_000_123):
+        moment = optional_timestamp(milliseconds)
+        assert moment is not None
+        assert moment.ToMilliseconds() == milliseconds

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from vectorbucket.errors import ServiceUnavailable, VectorIndexOperationConflict
-from vectorbucket_server.service.feed import Drain, Feed
+from vectorbucket_server.service.feed import Drain, Feed, until_drained
 
 WAIT_S = 20.0
 
@@ -171,3 +171,54 @@ def test_feed_ends_when_a_drain_begins(readers: ThreadPoolExecutor) -> None:
     source.allow()
     feed.close()
     assert source.closed.wait(WAIT_S)
+
+
+def test_drain_that_is_announced_refuses_nobody_yet() -> None:
+    drain, told = Drain(), list[str]()
+    with drain.watch(lambda _error: told.append("interrupted")):
+        drain.announce()
+        drain.check()
+        assert (drain.is_announced, drain.has_begun, told) == (True, False, [])
+    with drain.watch(lambda _error: told.append("later")):
+        drain.begin()
+    assert (drain.is_announced, drain.has_begun, told) == (True, True, ["later"])
+    with pytest.raises(ServiceUnavailable, match="shutting down"):
+        drain.check()
+
+
+def test_who_wants_to_know_is_told_of_each_step_while_he_does() -> None:
+    drain, told = Drain(), list[tuple[bool, bool]]()
+
+    def note() -> None:
+        told.append((drain.is_announced, drain.has_begun))
+
+    with drain.tell(note):
+        drain.announce()
+        drain.begin()
+    drain.begin()
+    assert told == [(True, False), (True, True)]
+
+
+def test_drain_that_was_not_announced_is_so_when_it_begins() -> None:
+    drain = Drain()
+    drain.begin()
+    assert drain.is_announced
+
+
+def test_messages_of_who_knows_no_drain_come_until_one_begins(readers: ThreadPoolExecutor) -> None:
+    source, drain = Source(), Drain()
+    source.allow(2)
+    messages = until_drained(source.messages(), drain, readers)
+    assert [next(messages), next(messages)] == [0, 1]
+    drain.begin()
+    with pytest.raises(ServiceUnavailable):
+        next(messages)
+    source.allow()
+    assert source.closed.wait(WAIT_S)
+
+
+def test_messages_that_end_before_any_drain_end_as_they_are(readers: ThreadPoolExecutor) -> None:
+    def messages() -> Generator[int, None, None]:
+        yield from range(3)
+
+    assert list(until_drained(messages(), Drain(), readers)) == [0, 1, 2]

@@ -15,7 +15,7 @@ import pytest
 
 from policy_cases import hash_of
 from rpc import BUCKET, INDEX, Entry, Refusal, Stubs, bearer, refused, saying, stubs_of, vector_of
-from rpc_calls import CALLS, KEY, POLICY, sight_of
+from rpc_calls import CALLS, KEY, OPERATED_CALLS, OPERATOR_CALLS, POLICY, sight_of
 from vectorbucket.errors import (
     AccessDenied,
     InvalidArgument,
@@ -23,7 +23,12 @@ from vectorbucket.errors import (
     VectorBucketError,
     VectorIndexParameterInvalid,
 )
-from vectorbucket.v1 import bucket_service_pb2, index_service_pb2, vector_service_pb2
+from vectorbucket.v1 import (
+    bucket_service_pb2,
+    index_service_pb2,
+    operations_service_pb2,
+    vector_service_pb2,
+)
 from vectorbucket_server.app import running_server
 from vectorbucket_server.auth.entries import (
     ACCOUNT_ID,
@@ -59,6 +64,8 @@ api_keys = ["{hash_of("of-translator")}"]
 OWNER, GUEST, TRANSLATOR = map(bearer, ("of-owner", "of-guest", "of-translator"))
 AS_OWNER: tuple[Entry, ...] = (TRANSLATOR, (PRINCIPAL, "owner"))
 AS_GUEST: tuple[Entry, ...] = (TRANSLATOR, (PRINCIPAL, "guest"))
+
+MODULES = (bucket_service_pb2, index_service_pb2, vector_service_pb2, operations_service_pb2)
 
 ON_ACCOUNT = {"ListVectorBuckets"}
 MAKE_BUCKET = {"PutVectorBucket"}
@@ -117,11 +124,11 @@ def refusal_to(
 def test_kinds_of_rpcs_are_all_rpcs_of_the_contract() -> None:
     names = {
         method.name
-        for module in (bucket_service_pb2, index_service_pb2, vector_service_pb2)
+        for module in MODULES
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
-    assert names == set(CALLS)
+    assert names == {*CALLS, *OPERATED_CALLS, *OPERATOR_CALLS}  # see test_operations_rights.py
     assert len(ON_INDEX) == 10
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import StartServer
+from measured import made_metrics
 from rpc import (
     BUCKET,
     COSINE,
@@ -149,7 +150,8 @@ class Planning(MemoryEngine):
     def query_vectors(
         self, index: Index, query: Query, *, deadline: Deadline = NO_DEADLINE
     ) -> list[list[Hit]]:
-        CallObserver(make_logger("json", "info", io.StringIO())).plan_chosen("by_hand", 1)
+        log = make_logger("json", "info", io.StringIO())
+        CallObserver(log, made_metrics()).plan_chosen("by_hand", 1)
         self.breadths.append(query.ef_search)
         return super().query_vectors(index, query, deadline=deadline)
 

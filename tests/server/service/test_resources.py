@@ -32,6 +32,7 @@ ANYBODY = Principal("", "1", unrestricted=True)
 OWNER = Principal("owner", "1", owner=True)
 NOBODY = Principal("nobody", "1")
 STRANGER = Principal("stranger", "2", owner=True)
+OPERATOR = Principal("operator", "3", operator=True)
 
 
 def reader(*actions: str, of: str = "*") -> Principal:
@@ -121,6 +122,21 @@ def test_names_of_what_is_to_be_are_checked(resources: Resources) -> None:
         asked(resources.new_bucket, "PutVectorBucket", "No")
     with pytest.raises(VectorIndexParameterInvalid):
         asked(resources.new_index, "PutVectorIndex", "photos", "1")
+
+
+def test_operator_reaches_the_place_of_every_index_and_nothing_in_it(resources: Resources) -> None:
+    assert asked(resources.operator, "PutBackup", by=OPERATOR) is None
+    found = asked(resources.operated_index, "LoadVectorIndex", "photos", "faces", by=OPERATOR)
+    assert found == asked(resources.index, "QueryVectors", "photos", "faces")
+    with pytest.raises(AccessDenied):
+        asked(resources.index, "QueryVectors", "photos", "faces", by=OPERATOR)
+
+
+def test_endless_name_of_a_bucket_is_told_cut_to_who_may_not_operate(resources: Resources) -> None:
+    with pytest.raises(AccessDenied) as caught:
+        asked(resources.operated_index, "LoadVectorIndex", "b" * 3_000_000, "i", by=NOBODY)
+    assert len(caught.value.message) < 300
+    assert len(caught.value.details["bucket"]) < 300
 
 
 # --- Who may --------------------------------------------------------------------------------------
@@ -282,6 +298,8 @@ def test_fault_is_raised_when_nothing_else_is_wrong(
         (resources.bucket, "GetVectorBucket", "photos"),
         (resources.new_index, "PutVectorIndex", "photos", "new"),
         (resources.index, "QueryVectors", "photos", "faces"),
+        (resources.operator, "PutBackup"),
+        (resources.operated_index, "LoadVectorIndex", "photos", "faces"),
     ):
         with pytest.raises(type(fault)) as caught:
             asked(find, *names, fault=fault)
@@ -307,9 +325,10 @@ def test_fault_has_its_place_between_bucket_and_index(
     index_name: str,
     error: type[VectorBucketError],
 ) -> None:
-    with pytest.raises(error) as caught:
-        asked(resources.index, "QueryVectors", bucket, index_name, fault=fault)
-    assert (caught.value is fault) == (error is type(fault))
+    for find in (resources.index, resources.operated_index):
+        with pytest.raises(error) as caught:
+            asked(find, "QueryVectors", bucket, index_name, fault=fault)
+        assert (caught.value is fault) == (error is type(fault))
 
 
 def test_translator_knows_better_what_is_wrong_with_a_buckets_name(resources: Resources) -> None:

@@ -56,6 +56,8 @@ EC: Mapping[str, str] = {
     "InvalidAccessKeyId": "0059-00000123",
     "SignatureDoesNotMatch": "0059-00000124",
     "RequestTimeTooSkewed": "0059-00000125",
+    "NoSuchBackup": "0059-00000126",
+    "BackupAlreadyExist": "0059-00000127",
 }
 """What OSS calls the EC of an error, made up here; by code, and never to be changed."""
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import grpc
 
@@ -36,8 +36,12 @@ from vectorbucket_server.rest.oss.errors import JSON_TYPE, headers_of, response_
 from vectorbucket_server.rest.oss.hosts import Address, address_of, text_of
 from vectorbucket_server.rest.oss.messages import HttpRequest, HttpResponse, Identified
 from vectorbucket_server.rest.oss.routes import Route, route_of
+from vectorbucket_server.rest.oss.traces import trace_entries
 
 T = TypeVar("T")
+
+Metadata: TypeAlias = tuple[tuple[str, str | bytes], ...]
+"""Entries of a call."""
 
 OFFLOAD_BYTES = 256 * 1024
 """Bodies over this size are converted elsewhere, so that others need not wait for it: a megabyte
@@ -178,7 +182,8 @@ class Translator:
         )
         about = About(message, self._door.public_endpoint or address.service_host)
         async with self._listings if route.rpc == LISTING else nullcontext():
-            answer = await self._call(route, message, entries, fault)
+            metadata = (*entries.metadata(), *trace_entries(request.headers))
+            answer = await self._call(route, message, metadata, fault)
             return route.status, await self._replied(route.conversion, answer, about)
 
     def _identified(self, request: HttpRequest, address: Address) -> Identified:
@@ -235,7 +240,7 @@ class Translator:
         return cast("T", done)  # None only if nobody is here any more
 
     async def _call(
-        self, route: Route, message: Any, entries: Entries, fault: VectorBucketError | None
+        self, route: Route, message: Any, metadata: Metadata, fault: VectorBucketError | None
     ) -> Any:
         """Return what the server answers.
 
@@ -244,7 +249,7 @@ class Translator:
         """
         rpc = getattr(getattr(self._stubs, route.service), route.rpc)
         try:
-            return await rpc(message, metadata=entries.metadata(), timeout=self._timeout_s)
+            return await rpc(message, metadata=metadata, timeout=self._timeout_s)
         except grpc.RpcError as error:
             raise self._told(error_of_call(error), fault) from None
         except grpc.aio.UsageError:
