@@ -6,6 +6,7 @@ private, whatever its name; ``vectorbucket.v1``, the generated messages, is publ
 
 from vectorbucket._client import Client
 from vectorbucket._models import (
+    BackupInfo,
     BucketInfo,
     BucketLogging,
     BucketPage,
@@ -15,14 +16,17 @@ from vectorbucket._models import (
     PutRejected,
     PutResult,
     RejectedBatch,
+    ServerStatistics,
     Vector,
     VectorPage,
 )
 from vectorbucket._progress import ProgressBar, PutProgress
 from vectorbucket._retry import RetryPolicy
+from vectorbucket._tls import Tls
 from vectorbucket._version import __version__
 from vectorbucket.errors import (
     AccessDenied,
+    BackupAlreadyExist,
     BucketNameNotAvailable,
     Conflict,
     Corruption,
@@ -38,6 +42,7 @@ from vectorbucket.errors import (
     MalformedJson,
     MemoryBudgetExceeded,
     MethodNotAllowed,
+    NoSuchBackup,
     NoSuchBucket,
     NoSuchBucketPolicy,
     NoSuchVectorIndex,
@@ -59,6 +64,8 @@ from vectorbucket.errors import (
 
 __all__ = [
     "AccessDenied",
+    "BackupAlreadyExist",
+    "BackupInfo",
     "BucketInfo",
     "BucketLogging",
     "BucketNameNotAvailable",
@@ -81,6 +88,7 @@ __all__ = [
     "MalformedJson",
     "MemoryBudgetExceeded",
     "MethodNotAllowed",
+    "NoSuchBackup",
     "NoSuchBucket",
     "NoSuchBucketPolicy",
     "NoSuchVectorIndex",
@@ -95,8 +103,10 @@ __all__ = [
     "RequestTimeout",
     "RetryPolicy",
     "ServerError",
+    "ServerStatistics",
     "ServiceUnavailable",
     "SignatureDoesNotMatch",
+    "Tls",
     "TooManyBuckets",
     "Vector",
     "VectorBucketError",

@@ -15,9 +15,11 @@ from typing import Any, Self
 from vectorbucket._calls import Calls
 from vectorbucket._channel import open_channel
 from vectorbucket._retry import RetryPolicy
+from vectorbucket._tls import Tls
 from vectorbucket.v1 import (
     bucket_service_pb2_grpc,
     index_service_pb2_grpc,
+    operations_service_pb2_grpc,
     vector_service_pb2_grpc,
 )
 
@@ -25,6 +27,7 @@ from vectorbucket.v1 import (
 _BUCKETS: Any = bucket_service_pb2_grpc.BucketServiceStub
 _INDEXES: Any = index_service_pb2_grpc.IndexServiceStub
 _VECTORS: Any = vector_service_pb2_grpc.VectorServiceStub
+_OPERATIONS: Any = operations_service_pb2_grpc.OperationsServiceStub
 
 
 class Caller:
@@ -42,6 +45,7 @@ class Caller:
         resume_timeout_s: float = 60.0,
         retry: RetryPolicy | None = None,
         api_key: str | None = None,
+        tls: bool | Tls | None = None,
     ) -> None:
         for name, seconds in (
             ("timeout_s", timeout_s),
@@ -60,10 +64,11 @@ class Caller:
             chance=random.SystemRandom().random,
             pause=self._pause,
         )
-        self._channel = open_channel(target, api_key)
+        self._channel = open_channel(target, api_key, tls=tls)
         self._buckets = _BUCKETS(self._channel)
         self._indexes = _INDEXES(self._channel)
         self._vectors = _VECTORS(self._channel)
+        self._operations = _OPERATIONS(self._channel)
 
     def close(self) -> None:
         """Close the connection, ending every call that is under way.

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 
 from vectorbucket._api_key import KeyedChannel, check_api_key
+from vectorbucket._tls import Tls, channel_credentials
 from vectorbucket._version import __version__
 from vectorbucket.limits import OSS
 
@@ -35,22 +36,30 @@ time for which a broken stream is resumed."""
 _LOOPBACK = ("127.", "localhost", "[::1]", "unix:")
 
 
-def open_channel(target: str, api_key: str | None = None) -> grpc.Channel | KeyedChannel:
+def open_channel(
+    target: str, api_key: str | None = None, *, tls: bool | Tls | None = None
+) -> grpc.Channel | KeyedChannel:
     """Return a channel to the target, which connects when it is first used.
 
     Args:
         target: ``host:port``, or any other name that gRPC knows, as
             ``unix:/run/vectorbucket.sock``.
         api_key: Sent with every call; None for a server that asks for none.
+        tls: Whether TLS is spoken, and how; True trusts whom gRPC trusts by itself.
 
     Raises:
-        ValueError: The target is empty, or the key cannot be sent.
+        ValueError: The target is empty, the key cannot be sent, or TLS cannot be spoken so.
     """
     if not target:
         raise ValueError("target is empty; it must be as 127.0.0.1:50051")
     if api_key is not None:
         check_api_key(api_key)
-    channel = grpc.insecure_channel(target, options=channel_options(target))
+    options = channel_options(target)
+    if tls is None or tls is False:
+        channel = grpc.insecure_channel(target, options=options)
+    else:
+        credentials = channel_credentials(Tls() if tls is True else tls)
+        channel = grpc.secure_channel(target, credentials, options=options)
     return channel if api_key is None else KeyedChannel(channel, api_key)
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from vectorbucket._bucket_settings import BucketSettings
 from vectorbucket._control_plane import ControlPlane
+from vectorbucket._operations import Operations
 from vectorbucket._queries import Queries
 from vectorbucket._reads import Reads
 from vectorbucket._writes import Writes
 
 
-class Client(ControlPlane, BucketSettings, Writes, Reads, Queries):
+class Client(ControlPlane, BucketSettings, Writes, Reads, Queries, Operations):
     """A client of one vectorbucket server; safe to use from many threads.
 
     For example::
@@ -36,6 +37,9 @@ class Client(ControlPlane, BucketSettings, Writes, Reads, Queries):
         resume_timeout_s: Seconds for which a broken stream is resumed without any progress.
         retry: How patiently calls are repeated and streams resumed.
         api_key: The key that the server's operator gave you, sent with every call; None for a
-            server without credentials. It is not encrypted on its way, as nothing is: beyond this
-            machine, use it only where you trust the network.
+            server without credentials. Without TLS it is not encrypted on its way, as nothing is:
+            beyond this machine, use it so only where you trust the network.
+        tls: Whether to speak TLS: True, or a ``Tls`` that says whom to trust and what to show; None
+            or False for a server without it. A server's certificate must be for the host of the
+            target.
     """

@@ -177,7 +177,7 @@ class ControlPlane(Caller):
     def get_vector_index(
         self, bucket: str, index_name: str, *, timeout_s: float | None = None
     ) -> IndexInfo:
-        """Return what is known of an index, with the number of its vectors.
+        """Return what is known of an index, with the number of its vectors and how it fares.
 
         Raises:
             NoSuchBucket: There is no such bucket.

@@ -9,21 +9,48 @@ server's to judge.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from datetime import UTC
 from typing import Any
 
 import numpy as np
 
 from vectorbucket._metadata import read_metadata
-from vectorbucket._models import BucketInfo, BucketLogging, Float32Array, Hit, IndexInfo, Vector
+from vectorbucket._models import (
+    BackupInfo,
+    BucketInfo,
+    BucketLogging,
+    Float32Array,
+    Hit,
+    IndexInfo,
+    ServerStatistics,
+    Vector,
+)
 from vectorbucket.errors import InvalidRequest, VectorIndexParameterInvalid
-from vectorbucket.v1 import bucket_pb2, index_pb2, index_service_pb2, vector_pb2
+from vectorbucket.v1 import (
+    bucket_pb2,
+    index_pb2,
+    index_service_pb2,
+    operations_service_pb2,
+    vector_pb2,
+)
 
 _METRICS = {
     "cosine": index_pb2.DISTANCE_METRIC_COSINE,
     "euclidean": index_pb2.DISTANCE_METRIC_EUCLIDEAN,
 }
 _METRIC_NAMES = {number: name for name, number in _METRICS.items()}
+
+_COUNTS = (
+    "vector_count",
+    "pending_vector_count",
+    "loaded",
+    "dead_share",
+    "rebuilding",
+    "memory_bytes",
+    "disk_bytes",
+)
+"""What GetVectorIndex says beside the index itself; the time of the checkpoint is read apart."""
 
 
 def metric_number(name: str) -> index_pb2.DistanceMetric:
@@ -158,6 +185,11 @@ def read_index(
 ) -> IndexInfo:
     """Return an index, with its counts where the answer holds them."""
     graph = message.graph
+    counted: dict[str, Any] = {}
+    if counts is not None:
+        counted = {name: getattr(counts, name) for name in _COUNTS}
+        if counts.HasField("checkpoint_time"):
+            counted["checkpoint_time"] = counts.checkpoint_time.ToDatetime(UTC)
     return IndexInfo(
         bucket=message.bucket,
         index_name=message.index_name,
@@ -167,11 +199,32 @@ def read_index(
         non_filterable_metadata_keys=tuple(message.metadata.non_filterable_metadata_keys),
         create_time=message.create_time.ToDatetime(UTC),
         status=_word(index_pb2.IndexStatus, message.status, "INDEX_STATUS_"),
-        vector_count=counts.vector_count if counts is not None else None,
-        pending_vector_count=counts.pending_vector_count if counts is not None else None,
         m=graph.m if graph.HasField("m") else None,
         ef_construction=graph.ef_construction if graph.HasField("ef_construction") else None,
         ef_search=graph.ef_search if graph.HasField("ef_search") else None,
+        **counted,
+    )
+
+
+def read_statistics(
+    message: operations_service_pb2.GetServerStatisticsResponse,
+) -> ServerStatistics:
+    """Return what a server says of itself."""
+    facts = {
+        field.name: getattr(message, field.name)
+        for field in fields(ServerStatistics)
+        if field.name != "start_time"
+    }
+    return ServerStatistics(start_time=message.start_time.ToDatetime(UTC), **facts)
+
+
+def read_backup(message: operations_service_pb2.Backup) -> BackupInfo:
+    """Return a backup."""
+    return BackupInfo(
+        name=message.name,
+        create_time=message.create_time.ToDatetime(UTC),
+        size_bytes=message.size_bytes,
+        path=message.path,
     )
 
 

@@ -136,6 +136,14 @@ class IndexInfo:
         m: Links of a vector in the graph; None where that is left to the server.
         ef_construction: Breadth of the search for a new vector's links; None as for ``m``.
         ef_search: Breadth of the search of a query that names none itself; None as for ``m``.
+        loaded: Whether it is in memory; None in a listing, as all that follows. Where it is not,
+            ``dead_share`` and ``memory_bytes`` are 0.
+        dead_share: The share of what its graph holds that was deleted or replaced since, 0 to 1.
+        rebuilding: Whether its graph is being built anew, without what is dead.
+        memory_bytes: Bytes of memory that it takes, about.
+        disk_bytes: Bytes of the files of its graph and what belongs to it; without the store, which
+            all indexes share.
+        checkpoint_time: When its newest checkpoint was written, UTC; None also if there is none.
     """
 
     bucket: str
@@ -151,6 +159,68 @@ class IndexInfo:
     m: int | None = None
     ef_construction: int | None = None
     ef_search: int | None = None
+    loaded: bool | None = None
+    dead_share: float | None = None
+    rebuilding: bool | None = None
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+    checkpoint_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatistics:
+    """What a server holds, and what it takes for that.
+
+    Attributes:
+        version: The version of the server.
+        engine: What keeps the vectors, as ``embedded``.
+        start_time: When the server started to serve, UTC.
+        bucket_count: Buckets of all accounts.
+        index_count: Indexes of all buckets.
+        loaded_index_count: How many of them are in memory.
+        vector_count: Vectors of all indexes, exactly.
+        pending_vector_count: How many of them, in loaded indexes, are not in a graph yet.
+        dead_vector_count: Vectors in the graphs of loaded indexes that were deleted or replaced.
+        memory_bytes: Bytes of memory that loaded indexes take, about.
+        memory_bytes_max: Bytes of memory that indexes may take; 0 if there is no such bound.
+        store_bytes: Bytes of the store's files.
+        graph_bytes: Bytes of the files of graphs and what belongs to them.
+        disk_free_bytes: Free bytes of the disk with the data; 0 if the engine keeps none on a disk.
+        writes_refused: Why writes are refused just now, in words; empty when they are not.
+    """
+
+    version: str
+    engine: str
+    start_time: datetime
+    bucket_count: int
+    index_count: int
+    loaded_index_count: int
+    vector_count: int
+    pending_vector_count: int
+    dead_vector_count: int
+    memory_bytes: int
+    memory_bytes_max: int
+    store_bytes: int
+    graph_bytes: int
+    disk_free_bytes: int
+    writes_refused: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackupInfo:
+    """A backup in the server's folder.
+
+    Attributes:
+        name: Its name.
+        create_time: When it was begun, UTC; all that was acknowledged before is in it.
+        size_bytes: Bytes of its files, some of which may be shared with the server's own.
+        path: Where it is, on the server's machine.
+    """
+
+    name: str
+    create_time: datetime
+    size_bytes: int
+    path: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vectorbucket._caller import Caller
+from vectorbucket._filter import filter_struct
 from vectorbucket._messages import int32, key_list, read_vectors
-from vectorbucket._models import Vector, VectorPage
+from vectorbucket._models import Filter, Vector, VectorPage
 from vectorbucket.v1 import vector_pb2, vector_service_pb2
 
 
@@ -154,6 +155,7 @@ class Reads(Caller):
         index_name: str,
         *,
         after_key: str = "",
+        filter: Filter | None = None,  # noqa: A002 - the contract's word
         return_data: bool = False,
         return_metadata: bool = False,
         segment_count: int = 1,
@@ -167,14 +169,16 @@ class Reads(Caller):
             bucket: The bucket.
             index_name: The index.
             after_key: Only keys after this one in byte order.
+            filter: Which vectors to yield, as in ``query_vectors``; None or empty: all. The server
+                reads all the same.
             return_data: Whether to answer the numbers.
             return_metadata: Whether to answer the metadata.
             segment_count: Into how many segments the keys are split, 1 to 16.
             segment_index: Which segment to read, 0 to segment_count - 1.
 
         Raises:
-            VectorIndexParameterInvalid: The segment or ``after_key`` is illegal (raised when the
-                first vector is asked for).
+            VectorIndexParameterInvalid: The segment, ``after_key`` or the filter is illegal (raised
+                when the first vector is asked for).
             QpsLimitExceeded: Too many streams are open, also after retries.
         """
         request = vector_service_pb2.ScanVectorsRequest(
@@ -186,6 +190,7 @@ class Reads(Caller):
             segment_count=int32("segment_count", segment_count),
             segment_index=int32("segment_index", segment_index),
             data_encoding=vector_pb2.DATA_ENCODING_FLOAT32_LE,
+            filter=filter_struct(filter),
         )
         responses: Iterator[vector_service_pb2.ScanVectorsResponse] = self._calls.resumed_stream(
             lambda: self._vectors.ScanVectors(request),

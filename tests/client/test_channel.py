@@ -16,7 +16,7 @@ from vectorbucket._channel import (
     open_channel,
 )
 from vectorbucket.limits import OSS
-from vectorbucket_server import app
+from vectorbucket_server import grpc_listener
 from vectorbucket_server.app import Server
 
 ELSEWHERE = "vectors.example.org:50051"
@@ -24,7 +24,7 @@ ELSEWHERE = "vectors.example.org:50051"
 
 def test_largest_message_of_a_server_is_received() -> None:
     options = dict(channel_options(ELSEWHERE))
-    server_sends_max = OSS.message_bytes_max + app.MESSAGE_SLACK_BYTES
+    server_sends_max = OSS.message_bytes_max + grpc_listener.MESSAGE_SLACK_BYTES
     assert options["grpc.max_receive_message_length"] == MESSAGE_BYTES_MAX >= server_sends_max
     assert options["grpc.max_send_message_length"] == -1
 
@@ -32,7 +32,7 @@ def test_largest_message_of_a_server_is_received() -> None:
 def test_keepalive_is_no_more_frequent_than_the_server_allows() -> None:
     options = dict(channel_options(ELSEWHERE))
     assert options["grpc.keepalive_time_ms"] == KEEPALIVE_EVERY_S * 1000
-    assert KEEPALIVE_EVERY_S > app.CLIENT_PING_INTERVAL_MIN_S
+    assert KEEPALIVE_EVERY_S > grpc_listener.CLIENT_PING_INTERVAL_MIN_S
     assert options["grpc.http2.max_pings_without_data"] == 0
 
 

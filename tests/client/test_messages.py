@@ -17,15 +17,23 @@ from vectorbucket._messages import (
     logging_message,
     metric_number,
     optional_int32,
+    read_backup,
     read_bucket,
     read_data,
     read_hits,
     read_index,
     read_logging,
+    read_statistics,
     read_vectors,
     vector_data,
 )
-from vectorbucket.v1 import bucket_pb2, index_pb2, index_service_pb2, vector_pb2
+from vectorbucket.v1 import (
+    bucket_pb2,
+    index_pb2,
+    index_service_pb2,
+    operations_service_pb2,
+    vector_pb2,
+)
 
 NUMBERS = np.array([1.5, -0.0, 1e-40, 3.4e38], dtype=np.float32)
 
@@ -131,6 +139,41 @@ def test_index_is_read_with_its_counts() -> None:
     )
     index = read_index(response.index, response)
     assert (index.vector_count, index.pending_vector_count) == (12, 5)
+
+
+def test_index_is_read_with_how_it_fares() -> None:
+    response = index_service_pb2.GetVectorIndexResponse(
+        index=index_message(), loaded=True, dead_share=0.25, memory_bytes=7, disk_bytes=8
+    )
+    index = read_index(response.index, response)
+    assert (index.loaded, index.rebuilding, index.dead_share) == (True, False, 0.25)
+    assert (index.memory_bytes, index.disk_bytes, index.checkpoint_time) == (7, 8, None)
+    response.checkpoint_time.FromSeconds(1_700_000_000)
+    index = read_index(response.index, response)
+    assert index.checkpoint_time == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert read_index(response.index).loaded is None
+
+
+def test_every_number_of_the_server_is_read() -> None:
+    kind = operations_service_pb2.GetServerStatisticsResponse
+    named = [one.name for one in kind.DESCRIPTOR.fields if one.name != "start_time"]
+    texts = {"version": "1.2.0", "engine": "embedded", "writes_refused": "the disk is full"}
+    said: dict[str, Any] = {name: texts.get(name, at) for at, name in enumerate(named)}
+    response = kind(start_time=timestamp_pb2.Timestamp(seconds=1_700_000_000), **said)
+    read = asdict(read_statistics(response))
+    assert read.pop("start_time") == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
+    assert read == said
+
+
+def test_backup_is_read() -> None:
+    message = operations_service_pb2.Backup(name="monday", size_bytes=5, path="/backups/monday")
+    message.create_time.FromSeconds(1_700_000_000)
+    assert asdict(read_backup(message)) == {
+        "name": "monday",
+        "create_time": datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC),
+        "size_bytes": 5,
+        "path": "/backups/monday",
+    }
 
 
 def test_value_of_a_newer_contract_is_shown_as_its_number() -> None:

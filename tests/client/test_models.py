@@ -21,6 +21,7 @@ MODELS = [
 
 def test_models_are_found() -> None:
     assert {model.__name__ for model in MODELS} == {
+        "BackupInfo",
         "BucketInfo",
         "BucketLogging",
         "BucketPage",
@@ -30,6 +31,8 @@ def test_models_are_found() -> None:
         "PutProgress",
         "PutResult",
         "RetryPolicy",
+        "ServerStatistics",
+        "Tls",
         "Vector",
         "VectorPage",
     }

@@ -122,6 +122,18 @@ def test_scan_begins_after_a_key(reader: Client) -> None:
     assert found == KEYS[100:]
 
 
+def test_scan_yields_only_what_a_filter_matches(reader: Client) -> None:
+    wanted = {"number": {"$gte": 50, "$lt": 100}}
+    found = list(reader.scan_vectors("photos", "faces", filter=wanted))
+    assert [vector.key for vector in found] == KEYS[50:100]
+    assert [vector.metadata for vector in found] == [None] * 50
+    assert len(list(reader.scan_vectors("photos", "faces", filter={}))) == COUNT
+    assert list(reader.scan_vectors("photos", "faces", filter={"number": -1})) == []
+    with pytest.raises(VectorIndexParameterInvalid) as caught:
+        next(reader.scan_vectors("photos", "faces", filter={"number": {"$near": 1}}))
+    assert caught.value.field == "filter.number.$near"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -169,7 +181,8 @@ def test_scan_over_a_broken_connection_goes_on_after_the_last_key(
     faults = [Fault(cut_down=cut), Fault(cut_down=cut // 2 + 100)]
     with FaultyProxy(filled.address, *faults) as proxy:
         client = connect(proxy.address)
-        found = list(client.scan_vectors("photos", "faces", return_data=True))
+        everything = {"number": {"$lt": COUNT}}
+        found = list(client.scan_vectors("photos", "faces", return_data=True, filter=everything))
     assert [vector.key for vector in found] == KEYS
     assert len(proxy.connections) >= 2
 

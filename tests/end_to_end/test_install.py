@@ -27,7 +27,7 @@ from packaging.utils import canonicalize_name
 
 from house import ROOT
 
-CLIENT_NEEDS = {"grpcio", "grpcio-status", "numpy", "protobuf"}
+CLIENT_NEEDS = {"grpcio", "grpcio-health-checking", "grpcio-status", "numpy", "protobuf"}
 STOP_S = 60
 """Seconds until a hanging process fails the test rather than the run."""
 
@@ -111,6 +111,12 @@ def server_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return install(wheel, tmp_path_factory.mktemp("server"), "server")
 
 
+@pytest.fixture(scope="module")
+def cli_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the Python of an environment with the command line."""
+    return install(wheel, tmp_path_factory.mktemp("cli"), "cli")
+
+
 def run(python: Path, program: str) -> str:
     """Run a program with warnings as errors, away from the checkout, and return what it prints."""
     done = subprocess.run(
@@ -147,7 +153,7 @@ def server(python: Path, data_dir: Path) -> Iterator[tuple[subprocess.Popen[str]
         process.communicate()
 
 
-def test_client_alone_requires_four_packages(wheel: Path) -> None:
+def test_client_alone_requires_five_packages(wheel: Path) -> None:
     needs = requirements(wheel, "")
     assert {canonicalize_name(one.name) for one in needs} == CLIENT_NEEDS
     assert set(closure(needs)) == CLIENT_NEEDS | {"googleapis-common-protos", "typing-extensions"}
@@ -160,13 +166,26 @@ def test_client_alone_is_imported_without_the_server_and_its_packages(client_pyt
     assert not modules & {"vectorbucket_server", "rocksdict", "hnswlib", "pydantic", "typer"}
 
 
-def test_server_command_without_its_extra_says_what_to_install(client_python: Path) -> None:
-    command = [str(client_python.parent / "vectorbucket-server"), "serve"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=STOP_S)
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [("vectorbucket-server serve", "server"), ("vectorbucket get-health", "cli")],
+    ids=["server", "cli"],
+)
+def test_command_without_its_extra_says_what_to_install(
+    client_python: Path, command: str, extra: str
+) -> None:
+    program, argument = command.split()
+    done = subprocess.run(
+        [str(client_python.parent / program), argument],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=STOP_S,
+    )
     assert done.returncode != 0
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
-    assert "vectorbucket[server]" in done.stderr
+    assert f"vectorbucket[{extra}]" in done.stderr
 
 
 def test_wheel_holds_the_license_the_types_and_no_tests(wheel: Path) -> None:
@@ -198,3 +217,25 @@ def test_example_of_the_readme_works_when_pasted(server_python: Path, tmp_path: 
         assert "127.0.0.1:50051" in example
         answer = run(server_python, example.replace("127.0.0.1:50051", target))
     assert "red" in answer
+
+
+def test_commands_of_the_readme_work_when_pasted(
+    cli_python: Path, server_python: Path, tmp_path: Path
+) -> None:
+    section = (ROOT / "README.md").read_text().partition("\n## The command line\n")[2]
+    example = section.partition("```\n")[2].partition("```")[0]
+    assert all(line.startswith("vectorbucket ") for line in example.splitlines())
+    with server(server_python, tmp_path / "data") as (_, target):
+        environment = {"PATH": str(cli_python.parent), "VECTORBUCKET_ENDPOINT": target}
+        done = subprocess.run(
+            ["/bin/sh", "-euc", example],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=STOP_S,
+        )
+    assert done.returncode == 0, done.stderr
+    assert "red" in done.stdout
+    assert (tmp_path / "tall.parquet").stat().st_size > 0
