@@ -23,15 +23,21 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import typer
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from vectorbucket import limits
+from vectorbucket.cli.application import app
+from vectorbucket.cli.exit_codes import EXIT_CODES
 from vectorbucket.errors import TABLE, VectorBucketError
+from vectorbucket_server.door_settings import ENVIRONMENT_PREFIX
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.observability.metric_table import METRICS
 from vectorbucket_server.rest.options import RestOptions
 from vectorbucket_server.rest.oss.routes import ROUTES, UNSUPPORTED
-from vectorbucket_server.settings import ENVIRONMENT_PREFIX, Settings, TranslateSettings
+from vectorbucket_server.settings import Settings
+from vectorbucket_server.translate_settings import TranslateSettings
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 
@@ -165,6 +171,35 @@ def operations_table() -> str:
     return table(("operation", "request", "supported", "differences"), answered + refused)
 
 
+def metrics_table() -> str:
+    """Return the metrics: what each is called, told apart by, and means."""
+    return table(
+        ("metric", "kind", "labels", "meaning"),
+        (
+            (f"`{one.name}`", one.kind, " ".join(f"`{label}`" for label in one.labels), one.help)
+            for one in METRICS
+        ),
+    )
+
+
+def commands_table() -> str:
+    """Return the commands of the command line, by what they concern."""
+    found: dict[str, list[str]] = {}
+    for name, command in getattr(typer.main.get_command(app), "commands", {}).items():
+        found.setdefault(str(command.rich_help_panel), []).append(f"`{name}`")
+    return table(
+        ("concerns", "commands"),
+        ((panel.lower(), " ".join(names)) for panel, names in found.items()),
+    )
+
+
+def exit_codes_table() -> str:
+    """Return the exit codes of the command line."""
+    return table(
+        ("exit code", "meaning"), ((f"`{code}`", text) for code, text in EXIT_CODES.items())
+    )
+
+
 def tables() -> dict[str, str]:
     """Return every table of the README, by the name of its place."""
     return {
@@ -175,6 +210,9 @@ def tables() -> dict[str, str]:
         "options": options_table(EmbeddedOptions),
         "rest_options": options_table(RestOptions),
         "operations": operations_table(),
+        "metrics": metrics_table(),
+        "commands": commands_table(),
+        "exit_codes": exit_codes_table(),
     }
 
 

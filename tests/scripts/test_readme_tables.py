@@ -10,7 +10,8 @@ import pytest
 import readme_tables
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.rest.oss.routes import UNSUPPORTED
-from vectorbucket_server.settings import Settings, TranslateSettings
+from vectorbucket_server.settings import Settings
+from vectorbucket_server.translate_settings import TranslateSettings
 
 
 class Colour(Enum):
