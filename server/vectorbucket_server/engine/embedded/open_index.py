@@ -22,7 +22,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from vectorbucket.errors import ServiceUnavailable
 from vectorbucket_server.engine.base import Deadline, Observer, WriteGuard
 from vectorbucket_server.engine.embedded import change as changes
 from vectorbucket_server.engine.embedded.budget import MemoryBudget
@@ -32,7 +31,7 @@ from vectorbucket_server.engine.embedded.generation import Generation, disk_erro
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.embedded.pending import Backlog
 from vectorbucket_server.engine.embedded.reader import Reader
-from vectorbucket_server.engine.embedded.recovery import load_state
+from vectorbucket_server.engine.embedded.recovery import BeingLoaded, load_state
 from vectorbucket_server.engine.embedded.room import Room
 from vectorbucket_server.engine.embedded.search import Search
 from vectorbucket_server.engine.embedded.store import Store
@@ -113,10 +112,8 @@ class OpenIndex(Room):
         while True:
             try:
                 return self.load(deadline)
-            except ServiceUnavailable:
+            except BeingLoaded:
                 # Unlike other callers, whoever asks for this holds no thread that those need.
-                if not self._coming.locked() and not self._mutex.locked():
-                    raise
                 deadline.check()
 
     # --- Writing ----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vectorbucket.errors import ServiceUnavailable
 from vectorbucket_server.engine.base import Deadline, Observer
 from vectorbucket_server.engine.embedded import checkpoint as checkpoints
 from vectorbucket_server.engine.embedded.checkpoint import BadCheckpoint
@@ -49,6 +50,10 @@ from vectorbucket_server.engine.embedded.store import Store
 from vectorbucket_server.model import Index, Metadata
 
 _ROWS_PER_CHUNK = 1_000
+
+
+class BeingLoaded(ServiceUnavailable):
+    """Somebody else is loading the index, and that takes longer than a moment."""
 
 
 def load_state(store: Store, index: Index) -> IndexState:

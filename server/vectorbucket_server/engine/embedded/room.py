@@ -33,6 +33,7 @@ from vectorbucket_server.engine.embedded.footprint import index_bytes
 from vectorbucket_server.engine.embedded.generation import Generation, disk_error
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
 from vectorbucket_server.engine.embedded.recovery import (
+    BeingLoaded,
     Recovery,
     load_checkpoints,
     load_dead,
@@ -240,14 +241,14 @@ class Room:
 
         Raises:
             RequestTimeout: The deadline passed before that.
-            ServiceUnavailable: Somebody is loading the index, and that takes longer than a moment.
+            BeingLoaded: Somebody is loading the index, and that takes longer than a moment.
         """
         left_s = deadline.remaining_s()
         patient = left_s is None or left_s > _WAIT_S
         if not lock.acquire(timeout=_WAIT_S if patient else max(left_s or 0.0, 0.0)):
             # Whoever waits holds a worker; other indexes need those.
             text = f"index {self.index.name!r} is still being loaded"
-            raise ServiceUnavailable(text) if patient else RequestTimeout(text)
+            raise BeingLoaded(text) if patient else RequestTimeout(text)
         try:
             yield
         finally:
