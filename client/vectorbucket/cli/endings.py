@@ -7,11 +7,14 @@ one line on standard error: its code, what went wrong, the request id, and what 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, NoReturn
 
 import typer
@@ -80,13 +83,16 @@ def told(connection: Connection) -> Iterator[None]:
     Raises:
         typer.Exit: It failed.
     """
+    interrupted = threading.Event()
     try:
-        yield
+        with _noting(interrupted):
+            yield
     except (VectorBucketError, BadInput) as error:
+        if interrupted.is_set():
+            _leave_interrupted()
         fail(connection, error)
     except KeyboardInterrupt:
-        say("interrupted")
-        raise typer.Exit(exit_codes.INTERRUPTED) from None
+        _leave_interrupted()
     except BrokenPipeError:
         _forget_output()
         raise typer.Exit(exit_codes.BROKEN_PIPE) from None
@@ -99,6 +105,38 @@ def told(connection: Connection) -> Iterator[None]:
 def _forget_output() -> None:
     """Let what is still in the buffer go nowhere: it would fail again when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _noting(interrupted: threading.Event) -> Iterator[None]:
+    """Set the event when Ctrl-C is pressed, which also raises KeyboardInterrupt.
+
+    What is raised may be lost, where it meets a library in the midst of something that no exception
+    can leave; the command is interrupted all the same, and must not blame the server.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are not heard here
+        return
+
+    def pressed(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
+        signal.default_int_handler(number, frame)
+
+    previous = signal.signal(signal.SIGINT, pressed)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _leave_interrupted() -> NoReturn:
+    """Say that it was interrupted, and exit.
+
+    Raises:
+        typer.Exit: Always.
+    """
+    say("interrupted")
+    raise typer.Exit(exit_codes.INTERRUPTED) from None
 
 
 def fail(
