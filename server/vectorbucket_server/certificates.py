@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import re
 import ssl
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 import msgspec
 
-FILE_BYTES_MAX = 1024 * 1024
-"""The largest file that is read: hundreds of authorities."""
+from vectorbucket_server.auth.watched_files import Stamp, UnusableFile, content_of, stamp_of
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _KEY = b"PRIVATE KEY-----"
 _ENCRYPTED = b"ENCRYPTED"
 _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH")
 
-Stamps: TypeAlias = tuple[tuple[int, ...], ...]
+Stamps: TypeAlias = tuple[Stamp, ...]
 
 _TURNS_MAX = 10
 """Turns of either side within which a handshake is over; it takes three."""
@@ -51,35 +49,22 @@ def _contents(setting: str, path: str) -> bytes:
     Raises:
         BadTls: It cannot be read.
     """
-    _stamp(setting, path)
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise _unreadable(setting, path, error) from None
-    if len(content) > FILE_BYTES_MAX:
-        raise BadTls(f"{setting} {path} has over {FILE_BYTES_MAX} bytes")
-    return content
+        return content_of(Path(path))
+    except UnusableFile as error:
+        raise BadTls(f"{setting} {path} {error}") from None
 
 
-def _stamp(setting: str, path: str) -> tuple[int, ...]:
+def _stamp(setting: str, path: str) -> Stamp:
     """Return what tells a file from what it was.
 
     Raises:
         BadTls: There is no file.
     """
     try:
-        found = Path(path).stat()
-    except OSError as error:
-        raise _unreadable(setting, path, error) from None
-    if not stat.S_ISREG(found.st_mode):
-        # To open a pipe could take for ever.
-        raise BadTls(f"{setting} {path} is no file")
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _unreadable(setting: str, path: str, error: OSError) -> BadTls:
-    return BadTls(f"{setting} {path} cannot be read: {error.strerror or error}")
+        return stamp_of(Path(path))
+    except UnusableFile as error:
+        raise BadTls(f"{setting} {path} {error}") from None
 
 
 def read_certificates(setting: str, path: str) -> bytes:
@@ -141,7 +126,8 @@ def show_pair(context: ssl.SSLContext, certificate: tuple[str, str], key: tuple[
         why = (error.reason or "no PEM").lower().replace("_", " ")
         raise BadTls(f"{named} cannot be used: {why}") from None
     except OSError as error:
-        raise _unreadable(*certificate, error) from None
+        named = " ".join(certificate)
+        raise BadTls(f"{named} cannot be read: {error.strerror or error}") from None
 
 
 # --- What listeners show --------------------------------------------------------------------------

@@ -7,7 +7,6 @@ goes on as it began, only new ones find what has changed. What is in files, cert
 from __future__ import annotations
 
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +16,10 @@ import grpc
 import msgspec
 
 from vectorbucket_server.addresses import is_loopback, split_address
+from vectorbucket_server.auth.watched_files import LOOK_AGAIN_S, Watched
 from vectorbucket_server.certificates import (
     BadTls,
     Identity,
-    Stamps,
     TlsFiles,
     load_identity,
     read_certificates,
@@ -32,9 +31,6 @@ from vectorbucket_server.door_settings import DoorSettings
 from vectorbucket_server.listening import StartFailed
 from vectorbucket_server.observability.logs import Log
 from vectorbucket_server.translate_settings import TranslateSettings
-
-LOOK_AGAIN_S = 1.0
-"""Seconds for which files are taken to be as they were."""
 
 
 class GrpcTls(msgspec.Struct, frozen=True):
@@ -93,72 +89,46 @@ class IdentityFiles:
         """
         self._files = files
         self._log = log
-        self._clock = clock
-        self._look_again_s = look_again_s
-        self._looking = threading.Lock()
-        self._settled = False
-        self._failed: tuple[Stamps | None, str] | None = None
         try:
-            self._stamps = stamps_of(self._files)
-            self._identity = load_identity(files)
+            self._watched = Watched(
+                stamp=lambda: stamps_of(files),
+                read=lambda: load_identity(files),
+                make=self._taken,
+                fault=BadTls,
+                on_failure=self._tell_failure,
+                clock=clock,
+                look_again_s=look_again_s,
+            )
         except BadTls as error:
             raise StartFailed(str(error)) from error
-        self._look_at_s = clock() + look_again_s
-        self._tell_objection()
 
     def current(self) -> Identity:
         """Return what is in force, after a look at the files if the last was a while ago.
 
-        Nobody waits for somebody else's look.
+        The same keeps its context, and with it the sessions that clients may resume. Nobody waits
+        for somebody else's look.
         """
-        if self._clock() >= self._look_at_s and self._looking.acquire(blocking=False):
-            try:
-                self._look_at_s = self._clock() + self._look_again_s
-                self._look()
-            finally:
-                self._looking.release()
-        return self._identity
+        return self._watched.current()
 
     def context(self) -> ssl.SSLContext:
         """Return the context of a connection that begins now."""
         return self.current().context
 
-    def _look(self) -> None:
-        """Read the files again if they are, or were at the last look, others than before.
-
-        Two writes within one tick of the file system's clock look alike, so that a change is read
-        once more at the next look, when the tick is over. What could not be read is settled never.
-        """
-        stamps: Stamps | None = None
-        try:
-            stamps = stamps_of(self._files)
-            same, self._stamps = stamps == self._stamps, stamps
-            if same and self._settled:
-                return
-            self._settled = False
-            found = load_identity(self._files)
-            self._settled = same
-            self._failed = None
-        except BadTls as error:
-            self._settled = self._settled and stamps is not None
-            if self._failed != (stamps, str(error)):
-                self._failed = (stamps, str(error))
-                event = "the TLS files cannot be used; those of before stay in force"
-                self._log.error(event, error=str(error))
-            return
-        # The same keeps its context, and with it the sessions that clients may resume.
-        if found != self._identity:
-            self._identity = found
+    def _taken(self, found: Identity, before: Identity | None) -> Identity:
+        """Return what the files show now, and tell what there is to say of it."""
+        if before is not None:
             self._log.info("the TLS files have changed", expires=found.expires)
-            self._tell_objection()
-
-    def _tell_objection(self) -> None:
-        if self._identity.objection:
+        if found.objection:
             self._log.warning(
                 "clients will refuse the certificate",
                 tls_certificate=self._files.certificate,
-                reason=self._identity.objection,
+                reason=found.objection,
             )
+        return found
+
+    def _tell_failure(self, error: BadTls) -> None:
+        event = "the TLS files cannot be used; those of before stay in force"
+        self._log.error(event, error=str(error))
 
 
 def open_identity(settings: DoorSettings, log: Log) -> IdentityFiles | None:

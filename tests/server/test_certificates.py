@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 from authorities import Authority, Issued, TlsFolder
 from long_runs import Rounds
 from rooms import together
+from vectorbucket_server.auth.watched_files import FILE_BYTES_MAX
 from vectorbucket_server.certificates import (
-    FILE_BYTES_MAX,
     BadTls,
     Identity,
     TlsFiles,

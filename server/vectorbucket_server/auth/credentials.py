@@ -7,15 +7,12 @@ secret. Reading a file again never fails a call: a broken one leaves the old in 
 
 from __future__ import annotations
 
-import hashlib
 import re
-import stat
-import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 
@@ -24,6 +21,14 @@ from vectorbucket_server.auth.api_keys import is_hashed
 from vectorbucket_server.auth.credential import Credential, Credentials
 from vectorbucket_server.auth.policy import parse_statements
 from vectorbucket_server.auth.statement import Statement
+from vectorbucket_server.auth.watched_files import (
+    LOOK_AGAIN_S,
+    Stamp,
+    UnusableFile,
+    Watched,
+    content_of,
+    stamp_of,
+)
 from vectorbucket_server.naming import ACCOUNT_ID_FORM
 
 __all__ = [
@@ -35,12 +40,6 @@ __all__ = [
     "check_name",
     "parse_credentials",
 ]
-
-FILE_BYTES_MAX = 1024 * 1024
-"""The largest file that is read: thousands of credentials."""
-
-LOOK_AGAIN_S = 1.0
-"""Seconds for which a file is taken to be as it was."""
 
 _NAME = re.compile(r"(?!\d+$)[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 _ACCOUNT_ID = re.compile(ACCOUNT_ID_FORM, re.ASCII)
@@ -206,8 +205,6 @@ def _check_different(credentials: Iterable[Credential]) -> None:
 
 # --- The file -----------------------------------------------------------------------------------
 
-_Stamp: TypeAlias = tuple[int, ...]
-
 
 class CredentialsFile:
     """A file that may change while the server runs; any thread may ask what is in it."""
@@ -234,85 +231,41 @@ class CredentialsFile:
             BadCredentials: It cannot be used.
         """
         self._path = Path(path)
-        self._on_failure = on_failure
-        self._clock = clock
-        self._look_again_s = look_again_s
-        self._looking = threading.Lock()
-        self._stamp = self._stamp_now()
-        self._settled = False
-        self._failed: tuple[_Stamp | None, str] | None = None
-        text, self._digest = self._read()
-        self._credentials = self._parsed(text, 1)
-        self._look_at_s = clock() + look_again_s
+        self._watched = Watched(
+            stamp=self._stamp,
+            read=self._read,
+            make=self._parsed,
+            fault=BadCredentials,
+            on_failure=on_failure,
+            clock=clock,
+            look_again_s=look_again_s,
+        )
 
     def current(self) -> Credentials:
         """Return the credentials in force, after a look at the file if the last was a while ago.
 
         Nobody waits for somebody else's look.
         """
-        if self._clock() >= self._look_at_s and self._looking.acquire(blocking=False):
-            try:
-                self._look_at_s = self._clock() + self._look_again_s
-                self._look()
-            finally:
-                self._looking.release()
-        return self._credentials
+        return self._watched.current()
 
-    def _look(self) -> None:
-        """Read the file again if it is, or was at the last look, another one than before.
-
-        Two writes within one tick of the file system's clock look alike, so that a change is read
-        once more at the next look, when the tick is over. What could not be read is settled never.
-        """
-        stamp: _Stamp | None = None
+    def _stamp(self) -> Stamp:
         try:
-            stamp = self._stamp_now()
-            same, self._stamp = stamp == self._stamp, stamp
-            if same and self._settled:
-                return
-            self._settled = False
-            text, digest = self._read()
-            self._settled = same
-            if digest != self._digest:
-                self._credentials = self._parsed(text, self._credentials.version + 1)
-                self._digest = digest
-            self._failed = None
-        except BadCredentials as error:
-            self._settled = self._settled and stamp is not None
-            if self._failed != (stamp, str(error)):
-                self._failed = (stamp, str(error))
-                self._on_failure(error)
-
-    def _stamp_now(self) -> _Stamp:
-        """Return what is different once the file was written, or another put in its place."""
-        try:
-            found = self._path.stat()
-        except OSError as error:
-            raise self._unusable(error) from None
-        if not stat.S_ISREG(found.st_mode):
-            # To open a pipe could take for ever.
-            raise BadCredentials(f"{self._path}: is no file")
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-    def _read(self) -> tuple[str, bytes]:
-        """Return the text of the file, and its digest."""
-        try:
-            with self._path.open("rb") as file:
-                content = file.read(FILE_BYTES_MAX + 1)
-        except OSError as error:
-            raise self._unusable(error) from None
-        if len(content) > FILE_BYTES_MAX:
-            raise BadCredentials(f"{self._path}: has over {FILE_BYTES_MAX} bytes")
-        try:
-            return content.decode(), hashlib.sha256(content).digest()
-        except UnicodeDecodeError as error:
-            raise BadCredentials(f"{self._path}: is no UTF-8 at byte {error.start}") from None
-
-    def _parsed(self, text: str, version: int) -> Credentials:
-        try:
-            return parse_credentials(text, version)
-        except BadCredentials as error:
+            return stamp_of(self._path)
+        except UnusableFile as error:
             raise BadCredentials(f"{self._path}: {error}") from None
 
-    def _unusable(self, error: OSError) -> BadCredentials:
-        return BadCredentials(f"{self._path}: cannot be read: {error.strerror or error}")
+    def _read(self) -> str:
+        """Return the text of the file."""
+        try:
+            return content_of(self._path).decode()
+        except UnicodeDecodeError as error:
+            raise BadCredentials(f"{self._path}: is no UTF-8 at byte {error.start}") from None
+        except UnusableFile as error:
+            raise BadCredentials(f"{self._path}: {error}") from None
+
+    def _parsed(self, text: str, before: Credentials | None) -> Credentials:
+        """Return what the text of the file holds, of the version after that of before."""
+        try:
+            return parse_credentials(text, 1 if before is None else before.version + 1)
+        except BadCredentials as error:
+            raise BadCredentials(f"{self._path}: {error}") from None

@@ -123,14 +123,7 @@ def check_segment(count: int, position: int, limits: Limits) -> Segment:
     Raises:
         VectorIndexParameterInvalid: The count is out of range, or the position not below it.
     """
-    if not 0 <= count <= limits.segments_max:
-        raise refused(
-            "segment_count",
-            f"segment_count is {count}; it must be 1 to {limits.segments_max}",
-            value=count,
-            limit=limits.segments_max,
-        )
-    count = count or 1
+    count = _from_one("segment_count", count or 1, limits.segments_max)
     if not 0 <= position < count:
         raise refused(
             "segment_index",
@@ -141,16 +134,25 @@ def check_segment(count: int, position: int, limits: Limits) -> Segment:
     return Segment(position, count)
 
 
+def _from_one(name: str, value: int, most: int) -> int:
+    """Return a number of which the least that is legal is 1.
+
+    Args:
+        name: Its field.
+        value: The number.
+        most: The most that is legal.
+
+    Raises:
+        VectorIndexParameterInvalid: It is out of range.
+    """
+    if not 1 <= value <= most:
+        raise refused(name, f"{name} is {value}; it must be 1 to {most}", value=value, limit=most)
+    return value
+
+
 def check_dimension(dimension: int, limits: Limits) -> int:
     """Return the dimension of a new index."""
-    if not 1 <= dimension <= limits.dimension_max:
-        raise refused(
-            "dimension",
-            f"dimension is {dimension}; it must be 1 to {limits.dimension_max}",
-            value=dimension,
-            limit=limits.dimension_max,
-        )
-    return dimension
+    return _from_one("dimension", dimension, limits.dimension_max)
 
 
 def check_metric(metric: index_pb2.DistanceMetric) -> DistanceMetric:
@@ -245,14 +247,7 @@ def _optional_number(
 
 def check_top_k(top_k: int, limits: Limits) -> int:
     """Return how many vectors a query wants."""
-    if not 1 <= top_k <= limits.top_k_max:
-        raise refused(
-            "top_k",
-            f"top_k is {top_k}; it must be 1 to {limits.top_k_max}",
-            value=top_k,
-            limit=limits.top_k_max,
-        )
-    return top_k
+    return _from_one("top_k", top_k, limits.top_k_max)
 
 
 def check_query_hits(query_count: int, top_k: int, limits: Limits) -> None:

@@ -1,13 +1,13 @@
 """Tests of auth/credentials.py: a file that changes, breaks, disappears and comes back.
 
-Method: the clock is the test's; nothing waits.
+Method: the clock is the test's; nothing waits. How often it is looked at, and that nobody waits for
+it, test_watched_files.py says.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +15,11 @@ import pytest
 
 from rooms import together
 from vectorbucket_server.auth.credentials import (
-    FILE_BYTES_MAX,
     BadCredentials,
     Credentials,
     CredentialsFile,
 )
+from vectorbucket_server.auth.watched_files import FILE_BYTES_MAX, stamp_of
 
 
 def text_of(name: str, secret: str = "one") -> str:  # noqa: S107 - a test's
@@ -104,8 +104,8 @@ def test_file_written_twice_within_one_tick_of_the_disks_clock_is_noticed(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched.path.write_text(text_of("ann", "two"))
-    frozen = watched.file._stamp_now()
-    monkeypatch.setattr(watched.file, "_stamp_now", lambda: frozen)
+    frozen = stamp_of(watched.path)
+    monkeypatch.setattr("vectorbucket_server.auth.credentials.stamp_of", lambda _path: frozen)
     assert watched.secret() == "two"
     watched.path.write_text(text_of("ann", "six"))
     assert watched.secret() == "six"
@@ -134,16 +134,6 @@ def test_versions_rise_with_each_change(watched: Watched) -> None:
         watched.put(text_of(name))
         versions.append(watched.later().version)
     assert versions == sorted(set(versions))
-
-
-def test_disk_is_looked_at_once_a_second_at_most(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks: list[float] = []
-    monkeypatch.setattr(watched.file, "_look", lambda: looks.append(watched.now_s))
-    for _ in range(100):
-        watched.later(0.05)
-    assert 4 <= len(looks) <= 5
 
 
 # --- A file that cannot be used -----------------------------------------------------------------
@@ -222,7 +212,7 @@ def test_file_that_disappears_while_it_is_looked_at_is_told(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = watched.file.current()
-    monkeypatch.setattr(watched.file, "_stamp_now", lambda: (1,))
+    monkeypatch.setattr("vectorbucket_server.auth.credentials.stamp_of", lambda _path: (1,))
     watched.path.unlink()
     assert all(watched.later() is first for _ in range(3))
     (failure,) = watched.failures
@@ -255,28 +245,6 @@ def test_secret_of_a_broken_file_is_not_told(watched: Watched) -> None:
 
 
 # --- Many at once -------------------------------------------------------------------------------
-
-
-def test_nobody_waits_for_somebody_elses_look(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, begun, go_on = watched.file.current(), threading.Event(), threading.Event()
-    read = watched.file._read
-
-    def slowly() -> tuple[str, bytes]:
-        begun.set()
-        assert go_on.wait(30)
-        return read()
-
-    monkeypatch.setattr(watched.file, "_read", slowly)
-    watched.put(text_of("bob"))
-    looker = threading.Thread(target=watched.later)
-    looker.start()
-    assert begun.wait(30)
-    assert watched.later() is first
-    go_on.set()
-    looker.join(30)
-    assert name_of(watched.file.current()) == "bob"
 
 
 def test_many_threads_see_one_file_or_the_other_whole(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +26,6 @@ from vectorbucket_server.engine.embedded.generation import Found, Generation
 from vectorbucket_server.engine.embedded.graph import Graph
 from vectorbucket_server.filters.expression import Equals
 from vectorbucket_server.model import DistanceMetric, Float32Array
-
-
-@pytest.fixture(name="life")
-def fixture_life(tmp_path: Path) -> Iterator[Life]:
-    """Yield an empty generation that gets a graph with its first vector."""
-    life = Life(tmp_path)
-    yield life
-    life.generation.close()
 
 
 def found_by(generation: Generation, breadth: int = 10_000) -> Found:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,14 +21,6 @@ from rooms import (
 from vectorbucket_server.engine.embedded.generation import Found, Generation
 from vectorbucket_server.engine.embedded.graph import Graph
 from vectorbucket_server.model import Float32Array
-
-
-@pytest.fixture(name="life")
-def fixture_life(tmp_path: Path) -> Iterator[Life]:
-    """Yield an empty generation that gets a graph with its first vector."""
-    life = Life(tmp_path)
-    yield life
-    life.generation.close()
 
 
 def found_by(generation: Generation, breadth: int = 10_000) -> Found:

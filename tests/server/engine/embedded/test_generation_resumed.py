@@ -6,7 +6,6 @@ the lists go over the disk, as they do there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,6 @@ from vectorbucket_server.engine.embedded.graph import Graph, SlotArray, graph_by
 from vectorbucket_server.engine.embedded.rows import SavedRows
 from vectorbucket_server.filters.expression import Equals
 from vectorbucket_server.model import Float32Array
-
-
-@pytest.fixture(name="life")
-def fixture_life(tmp_path: Path) -> Iterator[Life]:
-    """Yield an empty generation that gets a graph with its first vector."""
-    life = Life(tmp_path)
-    yield life
-    life.generation.close()
 
 
 def resume(life: Life, folder: Path) -> None:

@@ -76,6 +76,15 @@ def save(room: OpenIndex, store: Store, notes: Notes) -> None:
     assert notes.failures == []
 
 
+def make_saved(store: Store, options: EmbeddedOptions, notes: Notes, count: int) -> OpenIndex:
+    """Return an index with vectors, a graph of all of them, and a checkpoint of it."""
+    room = make_graphed(store, options, notes)
+    put(room, count)
+    index_all(room)
+    save(room, store, notes)
+    return room
+
+
 def answers(room: OpenIndex) -> list[Any]:
     """Return what the index says when it is asked for everything."""
     queries = draw_mixture(5, room.index.dimension, seed=1, draw=1)
@@ -133,10 +142,7 @@ def test_index_that_is_not_there_cannot_leave(room: OpenIndex) -> None:
 def test_delete_of_an_index_that_is_not_loaded_does_not_load_it_and_is_seen_afterwards(
     store: Store, options: EmbeddedOptions, notes: Notes
 ) -> None:
-    room = make_graphed(store, options, notes)
-    put(room, 50)
-    index_all(room)
-    save(room, store, notes)
+    room = make_saved(store, options, notes, 50)
     put(room, 10, start=50)
     assert room.unload()
     gone = {"k3", "k55", "missing"}
@@ -176,10 +182,7 @@ def test_put_whose_index_leaves_while_it_waits_brings_it_back(
 def test_answers_stay_right_while_the_index_leaves_again_and_again(
     store: Store, options: EmbeddedOptions, notes: Notes
 ) -> None:
-    room = make_graphed(store, options, notes)
-    put(room, 300)
-    index_all(room)
-    save(room, store, notes)
+    room = make_saved(store, options, notes, 300)
     rows, queries = draw_mixture(300, DIMENSION, seed=1), draw_mixture(4, DIMENSION, seed=1, draw=1)
     nearest = exact_neighbours(queries, rows, 10, room.index.metric.value)[0]
     expected = [[f"k{number}" for number in line] for line in nearest.tolist()]
@@ -229,10 +232,7 @@ def test_answers_stay_right_while_the_index_leaves_again_and_again(
 def test_forgotten_index_is_made_again_from_the_store_and_not_from_its_checkpoint(
     store: Store, options: EmbeddedOptions, notes: Notes
 ) -> None:
-    room = make_graphed(store, options, notes)
-    put(room, 60)
-    index_all(room)
-    save(room, store, notes)
+    room = make_saved(store, options, notes, 60)
     before, directory = answers(room), room.load(NO_DEADLINE).directory
     with room._mutex:
         room.forget()
@@ -252,10 +252,7 @@ def test_forgotten_index_is_made_again_from_the_store_and_not_from_its_checkpoin
 def test_reader_of_a_forgotten_generation_may_finish(
     store: Store, options: EmbeddedOptions, notes: Notes
 ) -> None:
-    room = make_graphed(store, options, notes)
-    put(room, 60)
-    index_all(room)
-    save(room, store, notes)
+    room = make_saved(store, options, notes, 60)
     generation = room.load(NO_DEADLINE)
     view, keys = generation.view, [f"k{number}" for number in range(60)]
     rows = view.rows[:60].tobytes()

@@ -6,7 +6,7 @@ live vector in long double. Plans are given in place of the planner's choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,20 +37,6 @@ from vectorbucket_server.engine.embedded.planner import (
 from vectorbucket_server.filters.expression import Equals, Expression
 from vectorbucket_server.filters.parser import parse
 from vectorbucket_server.model import DistanceMetric, Float32Array
-
-
-@pytest.fixture(name="life")
-def fixture_life(tmp_path: Path) -> Iterator[Life]:
-    """Yield an empty generation of dimension 4."""
-    life = Life(tmp_path)
-    yield life
-    life.generation.close()
-
-
-@pytest.fixture(name="force")
-def fixture_force(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plan], None]:
-    """Return how to decide which plan runs."""
-    return lambda plan: monkeypatch.setattr(module, "choose", lambda *_: plan)
 
 
 @pytest.fixture(autouse=True, params=["coded", "few"])

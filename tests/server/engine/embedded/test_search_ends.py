@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,6 @@ from searches import (
 )
 from vectorbucket.errors import RequestTimeout
 from vectorbucket_server.engine.embedded import scan
-from vectorbucket_server.engine.embedded import search as module
 from vectorbucket_server.engine.embedded.planner import (
     ExactScan,
     GraphSearch,
@@ -32,20 +31,6 @@ from vectorbucket_server.engine.embedded.planner import (
 )
 from vectorbucket_server.filters.expression import Expression
 from vectorbucket_server.model import DistanceMetric
-
-
-@pytest.fixture(name="life")
-def fixture_life(tmp_path: Path) -> Iterator[Life]:
-    """Yield an empty generation of dimension 4."""
-    life = Life(tmp_path)
-    yield life
-    life.generation.close()
-
-
-@pytest.fixture(name="force")
-def fixture_force(monkeypatch: pytest.MonkeyPatch) -> Callable[[Plan], None]:
-    """Return how to decide which plan runs."""
-    return lambda plan: monkeypatch.setattr(module, "choose", lambda *_: plan)
 
 
 @pytest.fixture(autouse=True)

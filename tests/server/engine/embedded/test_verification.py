@@ -13,11 +13,9 @@ from resting import (
     COUNT,
     change,
     change_all,
-    copied,
     counted,
     files_of,
     flip,
-    make_resting,
     numbers_of,
     resting_options,
     told,
@@ -49,32 +47,18 @@ from vectorbucket_server.engine.embedded.verification import Counts, Verificatio
 CHECKPOINT = "generations/1/1/checkpoint-1"
 
 
-@pytest.fixture(name="made", scope="module")
-def fixture_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a data directory that no test changes."""
-    folder = tmp_path_factory.mktemp("made")
-    make_resting(folder)
-    return folder
-
-
-@pytest.fixture(name="options")
-def fixture_options(made: Path, tmp_path: Path) -> EmbeddedOptions:
-    """Return the options of a copy of it."""
-    return copied(made, tmp_path)
-
-
-def test_good_directory_is_good_and_stays_as_it_is(options: EmbeddedOptions) -> None:
-    before = files_of(options.data_dir)
-    findings, counts = counted(options)
+def test_good_directory_is_good_and_stays_as_it_is(resting: EmbeddedOptions) -> None:
+    before = files_of(resting.data_dir)
+    findings, counts = counted(resting)
     assert findings == []
     records = 8 + 3 * (COUNT + 3)
     assert counts == Counts(1, 2, COUNT + 3, records, checkpoints=1, files=0)
-    assert files_of(options.data_dir) == before
+    assert files_of(resting.data_dir) == before
 
 
-def test_store_alone_is_good_but_for_the_graph(options: EmbeddedOptions) -> None:
-    shutil.rmtree(options.data_dir / "generations")
-    assert [one.severity for one in verified(options)] == [Severity.REPAIRABLE]
+def test_store_alone_is_good_but_for_the_graph(resting: EmbeddedOptions) -> None:
+    shutil.rmtree(resting.data_dir / "generations")
+    assert [one.severity for one in verified(resting)] == [Severity.REPAIRABLE]
 
 
 @pytest.mark.parametrize(
@@ -84,9 +68,9 @@ def test_store_alone_is_good_but_for_the_graph(options: EmbeddedOptions) -> None
 )
 @pytest.mark.parametrize("how", ["flipped", "short", "gone"])
 def test_every_file_of_a_checkpoint_is_verified(
-    options: EmbeddedOptions, file: str, how: str
+    resting: EmbeddedOptions, file: str, how: str
 ) -> None:
-    path = (options.data_dir / CHECKPOINT / file).resolve()
+    path = (resting.data_dir / CHECKPOINT / file).resolve()
     if how == "flipped":
         flip(path, 100)
     elif how == "gone":
@@ -94,28 +78,28 @@ def test_every_file_of_a_checkpoint_is_verified(
     else:
         with path.open("r+b") as opened:
             opened.truncate(100)
-    (finding,) = verified(options)
+    (finding,) = verified(resting)
     assert finding.severity is Severity.REPAIRABLE
     assert finding.place == "index 'graphed' of bucket 'things', checkpoint-1 of generation 1/1"
     assert str(path) in finding.what
 
 
-def test_what_is_behind_a_checkpoints_rows_does_not_matter(options: EmbeddedOptions) -> None:
-    flip(options.data_dir / "generations" / "1" / "1" / "column.f32", -1)
-    assert verified(options) == []
+def test_what_is_behind_a_checkpoints_rows_does_not_matter(resting: EmbeddedOptions) -> None:
+    flip(resting.data_dir / "generations" / "1" / "1" / "column.f32", -1)
+    assert verified(resting) == []
 
 
-def test_checkpoint_that_cannot_be_loaded_is_repairable(options: EmbeddedOptions) -> None:
-    change_checkpoint(options, count=COUNT - 1)
-    ((severity, text),) = told(verified(options))
+def test_checkpoint_that_cannot_be_loaded_is_repairable(resting: EmbeddedOptions) -> None:
+    change_checkpoint(resting, count=COUNT - 1)
+    ((severity, text),) = told(verified(resting))
     assert severity == "repairable"
     assert "holds 120 slots" in text
 
 
 @pytest.mark.parametrize("field", ["seq", "next_label"])
-def test_checkpoint_from_the_future_is_repairable(options: EmbeddedOptions, field: str) -> None:
-    change_checkpoint(options, **{field: 1_000})
-    ((severity, text),) = told(verified(options))
+def test_checkpoint_from_the_future_is_repairable(resting: EmbeddedOptions, field: str) -> None:
+    change_checkpoint(resting, **{field: 1_000})
+    ((severity, text),) = told(verified(resting))
     assert severity == "repairable"
     assert "is newer than the store" in text
 
@@ -130,72 +114,72 @@ def change_checkpoint(options: EmbeddedOptions, **changes: int) -> None:
     change(options, Family.CATALOG, key, encode_checkpoints([replace(one, **changed)]))
 
 
-def test_checkpoint_that_lacks_a_vector_is_repairable(options: EmbeddedOptions) -> None:
+def test_checkpoint_that_lacks_a_vector_is_repairable(resting: EmbeddedOptions) -> None:
     # A label between those of the checkpoint and its next one.
-    change(options, Family.CATALOG, state_key(1), encode_state(IndexState(COUNT + 2, 2, COUNT)))
-    change_checkpoint(options, next_label=COUNT + 2)
-    change(options, Family.VECTORS, vector_prefix(1) + b"k0", encode_number(COUNT + 1))
-    found = verified(options)
+    change(resting, Family.CATALOG, state_key(1), encode_state(IndexState(COUNT + 2, 2, COUNT)))
+    change_checkpoint(resting, next_label=COUNT + 2)
+    change(resting, Family.VECTORS, vector_prefix(1) + b"k0", encode_number(COUNT + 1))
+    found = verified(resting)
     assert "lacks 1 vectors" in found[-1].what
     assert found[-1].severity is Severity.REPAIRABLE
     assert {one.severity for one in found[:-1]} == {Severity.DAMAGE, Severity.LEFTOVER}
 
 
-def test_damage_of_an_index_hides_nothing_of_another(options: EmbeddedOptions) -> None:
-    change(options, Family.CATALOG, state_key(1), None)
-    change(options, Family.DATA, label_key(2, 1), None)
-    assert [one.severity for one in verified(options)] == [Severity.DAMAGE, Severity.DAMAGE]
-    assert f"family data, key {label_key(2, 1).hex()}" in verified(options)[1].place
+def test_damage_of_an_index_hides_nothing_of_another(resting: EmbeddedOptions) -> None:
+    change(resting, Family.CATALOG, state_key(1), None)
+    change(resting, Family.DATA, label_key(2, 1), None)
+    assert [one.severity for one in verified(resting)] == [Severity.DAMAGE, Severity.DAMAGE]
+    assert f"family data, key {label_key(2, 1).hex()}" in verified(resting)[1].place
 
 
-def test_records_of_unknown_indexes_are_leftovers(options: EmbeddedOptions) -> None:
+def test_records_of_unknown_indexes_are_leftovers(resting: EmbeddedOptions) -> None:
     rows = [label_key(index_id, label) for index_id, label in ((0, 1), (3, 1), (3, 2), (9, 1))]
     vector = (Family.VECTORS, vector_prefix(7), b"")
-    change_all(options, [vector, *((Family.ROWS, key, b"") for key in rows)])
-    assert verified(options) == [
+    change_all(resting, [vector, *((Family.ROWS, key, b"") for key in rows)])
+    assert verified(resting) == [
         Finding(Severity.LEFTOVER, f"family {family}", f"{count} records belong to index {owner}, "
                 "which is not there")
         for family, owner, count in (("vectors", 7, 1), ("rows", 0, 1), ("rows", 3, 2),
                                      ("rows", 9, 1))
     ]  # fmt: skip
-    change_all(options, ((Family.CATALOG, drop_key(one), b"") for one in (0, 3, 7, 9)))
-    assert verified(options) == []
+    change_all(resting, ((Family.CATALOG, drop_key(one), b"") for one in (0, 3, 7, 9)))
+    assert verified(resting) == []
 
 
-def test_key_without_an_owner_is_damage(options: EmbeddedOptions) -> None:
-    change(options, Family.DATA, b"\0\0", b"")
-    ((severity, text),) = told(verified(options))
+def test_key_without_an_owner_is_damage(resting: EmbeddedOptions) -> None:
+    change(resting, Family.DATA, b"\0\0", b"")
+    ((severity, text),) = told(verified(resting))
     assert severity == "damage"
     assert "family data, key 0000: a number has 2 bytes, not 8" in text
 
 
-def test_index_that_is_not_in_the_catalogue_is_a_leftover(options: EmbeddedOptions) -> None:
-    change(options, Family.CATALOG, index_key(BUCKET.name, "small"), None)
-    found = verified(options)
+def test_index_that_is_not_in_the_catalogue_is_a_leftover(resting: EmbeddedOptions) -> None:
+    change(resting, Family.CATALOG, index_key(BUCKET.name, "small"), None)
+    found = verified(resting)
     assert {one.severity for one in found} == {Severity.LEFTOVER}
     assert len(found) == 4  # its state, and three families
 
 
 @pytest.mark.parametrize("how", ["gone", "short", "flipped"])
-def test_table_file_is_named(options: EmbeddedOptions, how: str) -> None:
-    path, place = numbers_of(options, 77)
+def test_table_file_is_named(resting: EmbeddedOptions, how: str) -> None:
+    path, place = numbers_of(resting, 77)
     if how == "gone":
         path.unlink()
     elif how == "short":
         path.write_bytes(path.read_bytes()[:-1])
     else:
         flip(path, place)
-    found = told(verified(options))
+    found = told(verified(resting))
     assert {severity for severity, _ in found} == {"damage"}
     assert all(str(path) in text for _, text in found)
 
 
-def test_what_cannot_be_looked_at_is_no_finding(options: EmbeddedOptions, tmp_path: Path) -> None:
+def test_what_cannot_be_looked_at_is_no_finding(resting: EmbeddedOptions, tmp_path: Path) -> None:
     with pytest.raises(ServiceUnavailable, match="neither a data directory nor a backup"):
-        verified(options, tmp_path / "nowhere")
-    change(options, Family.CATALOG, FORMAT_KEY, encode_number(9))
+        verified(resting, tmp_path / "nowhere")
+    change(resting, Family.CATALOG, FORMAT_KEY, encode_number(9))
     with pytest.raises(ServiceUnavailable, match="format version 9"):
-        verified(options)
+        verified(resting)
 
 
 def test_progress_is_told_by_index(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,31 +193,31 @@ def test_progress_is_told_by_index(made: Path, monkeypatch: pytest.MonkeyPatch) 
     assert steps[-1] == ("things/small", 0, 9)
 
 
-def test_backup_is_held_against_its_list_of_files(options: EmbeddedOptions) -> None:
-    written = write_backup_file(options.data_dir, version="1", create_ms=1)
-    findings, counts = counted(options)
+def test_backup_is_held_against_its_list_of_files(resting: EmbeddedOptions) -> None:
+    written = write_backup_file(resting.data_dir, version="1", create_ms=1)
+    findings, counts = counted(resting)
     assert (findings, counts.files) == ([], len(written.files))
-    column = options.data_dir / "generations" / "1" / "1" / "column.f32"
+    column = resting.data_dir / "generations" / "1" / "1" / "column.f32"
     flip(column, -1)  # behind the checkpoint's rows
-    (options.data_dir / "store" / "IDENTITY").unlink(missing_ok=True)
-    found = told(verified(options))
+    (resting.data_dir / "store" / "IDENTITY").unlink(missing_ok=True)
+    found = told(verified(resting))
     assert {severity for severity, _ in found} == {"damage"}
     assert any(f"{column}: the file has checksum" in text for _, text in found)
 
 
-def test_missing_file_of_a_backup_is_damage(options: EmbeddedOptions) -> None:
-    (options.data_dir / "generations" / "note").write_text("x")
-    write_backup_file(options.data_dir, version="1", create_ms=1)
-    (options.data_dir / "generations" / "note").unlink()
-    ((severity, text),) = told(verified(options))
+def test_missing_file_of_a_backup_is_damage(resting: EmbeddedOptions) -> None:
+    (resting.data_dir / "generations" / "note").write_text("x")
+    write_backup_file(resting.data_dir, version="1", create_ms=1)
+    (resting.data_dir / "generations" / "note").unlink()
+    ((severity, text),) = told(verified(resting))
     assert severity == "damage"
     assert "generations/note: the file cannot be read: No such file" in text
 
 
-def test_broken_list_of_files_is_damage_and_the_rest_is_verified(options: EmbeddedOptions) -> None:
-    write_backup_file(options.data_dir, version="1", create_ms=1)
-    path = options.data_dir / BACKUP_FILE
+def test_broken_list_of_files_is_damage_and_the_rest_is_verified(resting: EmbeddedOptions) -> None:
+    write_backup_file(resting.data_dir, version="1", create_ms=1)
+    path = resting.data_dir / BACKUP_FILE
     path.write_bytes(path.read_bytes()[:-10])
-    findings, counts = counted(options)
+    findings, counts = counted(resting)
     assert [one.place for one in findings] == [str(path)]
     assert counts.vectors == COUNT + 3

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from resting import GRAPHED, SMALL, change, copied, make_resting, store_of
+from resting import GRAPHED, SMALL, change, store_of
 from rooms import BUCKET, make_index
 from vectorbucket.errors import ServiceUnavailable
 from vectorbucket_server.engine.embedded.at_rest import Finding, Severity, opened_at_rest
@@ -33,20 +31,6 @@ from vectorbucket_server.engine.embedded.verified_catalogue import (
 GRAPHED_KEY = index_key(BUCKET.name, GRAPHED)
 
 
-@pytest.fixture(name="made", scope="module")
-def fixture_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a data directory that no test changes."""
-    folder = tmp_path_factory.mktemp("made")
-    make_resting(folder)
-    return folder
-
-
-@pytest.fixture(name="options")
-def fixture_options(made: Path, tmp_path: Path) -> EmbeddedOptions:
-    """Return the options of a copy of it."""
-    return copied(made, tmp_path)
-
-
 def read(options: EmbeddedOptions) -> tuple[VerifiedCatalogue, list[Finding]]:
     """Return the catalogue, and what is wrong with it."""
     catalogue = VerifiedCatalogue()
@@ -54,8 +38,8 @@ def read(options: EmbeddedOptions) -> tuple[VerifiedCatalogue, list[Finding]]:
         return catalogue, list(catalogue.verify(rest))
 
 
-def test_good_catalogue_is_read_whole(options: EmbeddedOptions) -> None:
-    catalogue, findings = read(options)
+def test_good_catalogue_is_read_whole(resting: EmbeddedOptions) -> None:
+    catalogue, findings = read(resting)
     assert findings == []
     assert list(catalogue.buckets) == [BUCKET.name]
     assert [index.name for index in catalogue.indexes.values()] == [GRAPHED, SMALL]
@@ -92,74 +76,74 @@ def test_good_catalogue_is_read_whole(options: EmbeddedOptions) -> None:
     ids=range(12),
 )
 def test_broken_record_is_damage_by_its_key(
-    options: EmbeddedOptions, key: bytes, value: bytes | None, words: str
+    resting: EmbeddedOptions, key: bytes, value: bytes | None, words: str
 ) -> None:
-    change(options, Family.CATALOG, key, value)
-    findings = [one for one in read(options)[1] if one.place == place_of(key)]
+    change(resting, Family.CATALOG, key, value)
+    findings = [one for one in read(resting)[1] if one.place == place_of(key)]
     assert [one.severity for one in findings] == [Severity.DAMAGE]
     assert words in findings[0].what
     assert key.hex() in findings[0].place
 
 
-def test_broken_list_of_checkpoints_is_repairable(options: EmbeddedOptions) -> None:
-    change(options, Family.CATALOG, checkpoints_key(1), b"[{}]")
-    (finding,) = read(options)[1]
+def test_broken_list_of_checkpoints_is_repairable(resting: EmbeddedOptions) -> None:
+    change(resting, Family.CATALOG, checkpoints_key(1), b"[{}]")
+    (finding,) = read(resting)[1]
     assert (finding.severity, finding.place) == (Severity.REPAIRABLE, place_of(checkpoints_key(1)))
 
 
-def test_index_whose_bucket_is_missing_is_damage(options: EmbeddedOptions) -> None:
-    change(options, Family.CATALOG, bucket_key(BUCKET.name), None)
-    assert [(one.severity, one.place, one.what) for one in read(options)[1]] == [
+def test_index_whose_bucket_is_missing_is_damage(resting: EmbeddedOptions) -> None:
+    change(resting, Family.CATALOG, bucket_key(BUCKET.name), None)
+    assert [(one.severity, one.place, one.what) for one in read(resting)[1]] == [
         (Severity.DAMAGE, place_of(index_key(BUCKET.name, name)), "bucket 'things' is missing")
         for name in (GRAPHED, SMALL)
     ]
 
 
-def test_index_without_a_state_is_damage(options: EmbeddedOptions) -> None:
-    change(options, Family.CATALOG, state_key(2), None)
+def test_index_without_a_state_is_damage(resting: EmbeddedOptions) -> None:
+    change(resting, Family.CATALOG, state_key(2), None)
     what = "the state of index 'small' is missing"
-    assert read(options)[1] == [Finding(Severity.DAMAGE, place_of(state_key(2)), what)]
+    assert read(resting)[1] == [Finding(Severity.DAMAGE, place_of(state_key(2)), what)]
 
 
-def test_id_that_would_be_given_again_is_damage(options: EmbeddedOptions) -> None:
-    change(options, Family.CATALOG, INDEX_ID_KEY, encode_number(2))
+def test_id_that_would_be_given_again_is_damage(resting: EmbeddedOptions) -> None:
+    change(resting, Family.CATALOG, INDEX_ID_KEY, encode_number(2))
     what = "it has id 2, and the next one would be 2"
     place = place_of(index_key(BUCKET.name, SMALL))
-    assert read(options)[1] == [Finding(Severity.DAMAGE, place, what)]
+    assert read(resting)[1] == [Finding(Severity.DAMAGE, place, what)]
 
 
-def test_records_of_no_index_are_leftovers(options: EmbeddedOptions) -> None:
-    change(options, Family.CATALOG, state_key(9), bytes(24))
-    change(options, Family.CATALOG, checkpoints_key(9), b"[]")
+def test_records_of_no_index_are_leftovers(resting: EmbeddedOptions) -> None:
+    change(resting, Family.CATALOG, state_key(9), bytes(24))
+    change(resting, Family.CATALOG, checkpoints_key(9), b"[]")
     what = "it belongs to index 9, which is not there"
-    assert read(options)[1] == [
+    assert read(resting)[1] == [
         Finding(Severity.LEFTOVER, place_of(key), what)
         for key in (state_key(9), checkpoints_key(9))
     ]
-    change(options, Family.CATALOG, drop_key(9), b"")
-    catalogue, findings = read(options)
+    change(resting, Family.CATALOG, drop_key(9), b"")
+    catalogue, findings = read(resting)
     assert (findings, catalogue.drops) == ([], {9})
 
 
-def test_other_format_is_not_judged(options: EmbeddedOptions) -> None:
-    change(options, Family.CATALOG, FORMAT_KEY, encode_number(2))
+def test_other_format_is_not_judged(resting: EmbeddedOptions) -> None:
+    change(resting, Family.CATALOG, FORMAT_KEY, encode_number(2))
     with pytest.raises(ServiceUnavailable, match="format version 2; this server reads version 1"):
-        read(options)
+        read(resting)
 
 
-def test_catalogue_that_cannot_be_read_is_told_once(options: EmbeddedOptions) -> None:
-    for path in (options.data_dir / "store").glob("*.sst"):
+def test_catalogue_that_cannot_be_read_is_told_once(resting: EmbeddedOptions) -> None:
+    for path in (resting.data_dir / "store").glob("*.sst"):
         content = path.read_bytes()
         if FORMAT_KEY in content:
             path.write_bytes(bytes(5) + content[5:])
-    (finding,) = read(options)[1]
+    (finding,) = read(resting)[1]
     assert (finding.severity, finding.place) == (Severity.DAMAGE, "catalogue")
-    assert str(options.data_dir) in finding.what
+    assert str(resting.data_dir) in finding.what
 
 
-def test_end_is_above_every_key(options: EmbeddedOptions) -> None:
-    change(options, Family.ROWS, b"\xff" * 8 + b"\xfe", b"")
-    with store_of(options) as store:
+def test_end_is_above_every_key(resting: EmbeddedOptions) -> None:
+    change(resting, Family.ROWS, b"\xff" * 8 + b"\xfe", b"")
+    with store_of(resting) as store:
         assert [key for key, _ in store.scan(Family.ROWS, b"\xff" * 8, END)] == [
             b"\xff" * 8 + b"\xfe"
         ]

@@ -45,20 +45,6 @@ VECTOR = vector_prefix(1) + b"k77"
 ROW = label_key(1, LABEL)
 
 
-@pytest.fixture(name="made", scope="module")
-def fixture_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a data directory that no test changes."""
-    folder = tmp_path_factory.mktemp("made")
-    make_resting(folder)
-    return folder
-
-
-@pytest.fixture(name="options")
-def fixture_options(made: Path, tmp_path: Path) -> EmbeddedOptions:
-    """Return the options of a copy of it."""
-    return copied(made, tmp_path)
-
-
 @pytest.fixture(autouse=True)
 def fixture_rows_per_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let little be looked at together, so that what is found is near the ends of it, too."""
@@ -85,8 +71,8 @@ def damage(family: Family, key: bytes, what: str) -> Finding:
     return Finding(Severity.DAMAGE, place, what)
 
 
-def test_good_records_are_good(options: EmbeddedOptions) -> None:
-    assert findings(options) == []
+def test_good_records_are_good(resting: EmbeddedOptions) -> None:
+    assert findings(resting) == []
 
 
 def test_overwritten_and_deleted_vectors_are_no_damage(tmp_path: Path) -> None:
@@ -112,11 +98,11 @@ def test_overwritten_and_deleted_vectors_are_no_damage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", [Family.ROWS, Family.DATA], ids=["rows", "data"])
 @pytest.mark.parametrize("label", [1, LABEL, COUNT])
-def test_missing_record_is_damage(options: EmbeddedOptions, family: Family, label: int) -> None:
+def test_missing_record_is_damage(resting: EmbeddedOptions, family: Family, label: int) -> None:
     key = label_key(1, label)
-    change(options, family, key, None)
+    change(resting, family, key, None)
     what = "the record of a vector that exists is missing"
-    assert findings(options) == [damage(family, key, what)]
+    assert findings(resting) == [damage(family, key, what)]
 
 
 @pytest.mark.parametrize(
@@ -133,25 +119,25 @@ def test_missing_record_is_damage(options: EmbeddedOptions, family: Family, labe
     ids=range(7),
 )
 def test_broken_record_is_damage_and_told_once(
-    options: EmbeddedOptions, family: Family, value: bytes, words: str
+    resting: EmbeddedOptions, family: Family, value: bytes, words: str
 ) -> None:
-    change(options, family, ROW, value)
-    (finding,) = findings(options)
+    change(resting, family, ROW, value)
+    (finding,) = findings(resting)
     assert finding == damage(family, ROW, finding.what)
     assert words in finding.what
 
 
-def test_row_of_another_key_is_damage(options: EmbeddedOptions) -> None:
-    change(options, Family.ROWS, ROW, encode_row("k78", {}))
+def test_row_of_another_key_is_damage(resting: EmbeddedOptions) -> None:
+    change(resting, Family.ROWS, ROW, encode_row("k78", {}))
     what = "the row is not that of the key that has its label"
-    assert findings(options) == [damage(Family.ROWS, ROW, what)]
+    assert findings(resting) == [damage(Family.ROWS, ROW, what)]
 
 
-def test_key_that_is_gone_is_missed_in_the_count(options: EmbeddedOptions) -> None:
-    change(options, Family.VECTORS, VECTOR, None)
+def test_key_that_is_gone_is_missed_in_the_count(resting: EmbeddedOptions) -> None:
+    change(resting, Family.VECTORS, VECTOR, None)
     state = "there are 119 keys, and 120 are counted"
     stranger = "1 records belong to no vector, and to none that is being removed"
-    assert findings(options) == [
+    assert findings(resting) == [
         damage(Family.CATALOG, state_key(1), state),
         *(
             Finding(Severity.LEFTOVER, f"index 'graphed', family {family}", stranger)
@@ -160,38 +146,38 @@ def test_key_that_is_gone_is_missed_in_the_count(options: EmbeddedOptions) -> No
     ]
 
 
-def test_broken_label_of_a_key_is_told_once(options: EmbeddedOptions) -> None:
-    change(options, Family.VECTORS, VECTOR, b"short")
-    (finding,) = findings(options)
+def test_broken_label_of_a_key_is_told_once(resting: EmbeddedOptions) -> None:
+    change(resting, Family.VECTORS, VECTOR, b"short")
+    (finding,) = findings(resting)
     assert "a number has 5 bytes, not 8" in finding.what
     assert finding.place.endswith(f"family vectors, key {VECTOR.hex()}")
 
 
-def test_two_keys_with_a_label_are_damage(options: EmbeddedOptions) -> None:
-    change(options, Family.VECTORS, VECTOR, encode_number(LABEL + 1))
-    found = findings(options)
+def test_two_keys_with_a_label_are_damage(resting: EmbeddedOptions) -> None:
+    change(resting, Family.VECTORS, VECTOR, encode_number(LABEL + 1))
+    found = findings(resting)
     where = label_key(1, LABEL + 1)
     assert damage(Family.VECTORS, where, "several keys have the label 79") in found
     assert damage(Family.ROWS, where, "the row is not that of the key that has its label") in found
 
 
-def test_label_that_would_be_given_again_is_damage(options: EmbeddedOptions) -> None:
-    change(options, Family.CATALOG, state_key(1), encode_state(IndexState(COUNT, 1, COUNT)))
+def test_label_that_would_be_given_again_is_damage(resting: EmbeddedOptions) -> None:
+    change(resting, Family.CATALOG, state_key(1), encode_state(IndexState(COUNT, 1, COUNT)))
     last = vector_prefix(1) + b"k119"
     what = "label 120 is there, and the next one would be 120"
     row = label_key(1, COUNT)
-    assert findings(options) == [
+    assert findings(resting) == [
         damage(Family.VECTORS, last, what),
         damage(Family.ROWS, row, what),
         damage(Family.DATA, row, what),
     ]
 
 
-def test_living_vector_that_is_noted_as_dead_is_damage(options: EmbeddedOptions) -> None:
+def test_living_vector_that_is_noted_as_dead_is_damage(resting: EmbeddedOptions) -> None:
     key = label_key(1, 1)
-    change(options, Family.CHANGES, key, encode_change([LABEL, 10_000]))
+    change(resting, Family.CHANGES, key, encode_change([LABEL, 10_000]))
     what = "label 78 died, and there is a key that has it"
-    assert findings(options) == [damage(Family.CHANGES, key, what)]
+    assert findings(resting) == [damage(Family.CHANGES, key, what)]
 
 
 @pytest.mark.parametrize(
@@ -204,19 +190,19 @@ def test_living_vector_that_is_noted_as_dead_is_damage(options: EmbeddedOptions)
     ids=range(3),
 )
 def test_broken_change_is_damage(
-    options: EmbeddedOptions, key: bytes, value: bytes, words: str
+    resting: EmbeddedOptions, key: bytes, value: bytes, words: str
 ) -> None:
-    change(options, Family.CHANGES, key, value)
-    (finding,) = findings(options)
+    change(resting, Family.CHANGES, key, value)
+    (finding,) = findings(resting)
     assert finding == damage(Family.CHANGES, key, finding.what)
     assert words in finding.what
 
 
 @pytest.mark.parametrize("family", [Family.ROWS, Family.DATA], ids=["rows", "data"])
-def test_key_that_is_no_label_is_damage(options: EmbeddedOptions, family: Family) -> None:
+def test_key_that_is_no_label_is_damage(resting: EmbeddedOptions, family: Family) -> None:
     key = label_key(1, LABEL)[:-1]
-    change(options, family, key, b"")
-    found = findings(options)
+    change(resting, family, key, b"")
+    found = findings(resting)
     assert [one.place for one in found] == [damage(family, key, "").place]
     assert "a key has 15 bytes, not 16" in found[0].what
 
