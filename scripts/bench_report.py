@@ -85,6 +85,8 @@ class Result:
     workload: str
     cases: Sequence[Case]
     ratios: Sequence[Ratio] = ()
+    notes: Sequence[str] = ()
+    """What the figures depend on beside what holds for all of a run."""
 
 
 def case_of(
@@ -139,6 +141,7 @@ def json_line(result: Result, facts: Mapping[str, Any]) -> str:
         {
             "workload": result.workload,
             **facts,
+            "notes": list(result.notes),
             "cases": [{name: _rounded(value) for name, value in case.items()} for case in cases],
             "ratios": [{name: _rounded(value) for name, value in one.items()} for one in ratios],
         }
@@ -154,7 +157,7 @@ def table_of(result: Result) -> Table:
     """Return a result as a table."""
     table = Table(
         title=result.workload,
-        caption="\n".join(map(str, result.ratios)) or None,
+        caption="\n".join([*map(str, result.ratios), *result.notes]) or None,
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,

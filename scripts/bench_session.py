@@ -61,6 +61,8 @@ class Settings:
     """Of drawn data: ``mixture`` or ``uniform``."""
     in_process: bool = False
     """Whether query_filtered asks the engine alone, without the RPC."""
+    milvus: str | None = None
+    """URI of the Milvus that the workload milvus uses; None: it starts one."""
 
 
 def read_dataset(settings: Settings) -> Dataset:

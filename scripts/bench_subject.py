@@ -70,7 +70,23 @@ class Condition:
         return f"{self.field} {'has' if self.operator == 'in_list' else '='} {self.value}"
 
 
-class Subject(Protocol):
+class Finder(Protocol):
+    """Something that finds vectors under cosine."""
+
+    def query(self, vector: Float32Array, top_k: int, condition: Condition | None) -> list[str]:
+        """Return the keys of the nearest vectors that match, nearest first.
+
+        Called by up to eight threads at once; what each needs of its own (a connection) it makes on
+        its first call.
+
+        Args:
+            vector: float32, shape (dimension,).
+            top_k: How many at most.
+            condition: Which vectors take part; None: all.
+        """
+
+
+class Subject(Finder, Protocol):
     """Something that holds vectors under cosine and finds them."""
 
     name: str
@@ -96,18 +112,6 @@ class Subject(Protocol):
 
     def finish(self) -> None:
         """Return when everything stored is indexed and ready to be found."""
-
-    def query(self, vector: Float32Array, top_k: int, condition: Condition | None) -> list[str]:
-        """Return the keys of the nearest vectors that match, nearest first.
-
-        Called by up to eight threads at once; what each needs of its own (a connection) it makes on
-        its first call.
-
-        Args:
-            vector: float32, shape (dimension,).
-            top_k: How many at most.
-            condition: Which vectors take part; None: all.
-        """
 
     def memory_bytes(self) -> int | None:
         """Return the anonymous memory that it takes, all its processes together; None: unknown.
@@ -239,7 +243,7 @@ class Asked:
 
 
 def ask(
-    subject: Subject,
+    subject: Finder,
     queries: Float32Array,
     condition: Condition | None = None,
     *,
@@ -283,7 +287,7 @@ def ask(
 
 
 def _ask(
-    subject: Subject,
+    subject: Finder,
     queries: Float32Array,
     condition: Condition | None,
     *,

@@ -33,6 +33,7 @@ from vectorbucket.cli.exit_codes import EXIT_CODES
 from vectorbucket.errors import TABLE, VectorBucketError
 from vectorbucket_server.door_settings import ENVIRONMENT_PREFIX
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.engine.milvus.options import MilvusOptions
 from vectorbucket_server.observability.metric_table import METRICS
 from vectorbucket_server.rest.options import RestOptions
 from vectorbucket_server.rest.oss.routes import ROUTES, UNSUPPORTED
@@ -140,15 +141,20 @@ def _plain(value: object) -> object:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-def options_table(kind: type[Any]) -> str:
-    """Return the options of a dataclass that are no settings of their own."""
+def options_table(kind: type[Any], without: Container[str] = ()) -> str:
+    """Return the options of a dataclass that are no settings of their own.
+
+    Args:
+        kind: The dataclass.
+        without: Options that are settings under another name.
+    """
     texts = attribute_docstrings(kind)
     return table(
         ("option", "default", "meaning"),
         (
             (f"`{field.name}`", shown(field.default), texts[field.name])
             for field in fields(kind)
-            if field.name not in Settings.model_fields
+            if field.name not in Settings.model_fields and field.name not in without
         ),
     )
 
@@ -209,6 +215,7 @@ def tables() -> dict[str, str]:
         "translate": settings_table(TranslateSettings, without=Settings.model_fields),
         "options": options_table(EmbeddedOptions),
         "rest_options": options_table(RestOptions),
+        "milvus": options_table(MilvusOptions, without=("uri", "token", "database")),
         "operations": operations_table(),
         "metrics": metrics_table(),
         "commands": commands_table(),

@@ -15,6 +15,13 @@ import vectorbucket_server  # noqa: F401 - before grpc is imported; see fork_sup
 
 # isort: split
 
+from milvus_server import (
+    MILVUS_TESTS,
+    MilvusServer,
+    shared_server,
+    temporary_database,
+    why_missing,
+)
 from oss.dialect import Dialect, dialect_before
 from rpc import Stubs, stubs_of
 from stubborn import SlowEngine
@@ -23,6 +30,48 @@ from vectorbucket_server.observability.logs import make_logger
 from vectorbucket_server.settings import Settings
 
 StartServer = Callable[..., Server]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the real Milvus, so that ``-m milvus`` is these and no others.
+
+    Raises:
+        pytest.UsageError: One stands where ``scripts/test`` does not look for them.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and "milvus_package" in item.fixturenames:
+            item.add_marker("milvus")
+            if not item.nodeid.startswith(MILVUS_TESTS):
+                raise pytest.UsageError(f"{item.nodeid} uses Milvus, outside of {MILVUS_TESTS}")
+
+
+@pytest.fixture(scope="session")
+def milvus_package() -> None:
+    """The package with Milvus in it: whoever starts one asks for this, and is marked thereby."""
+    reason = why_missing()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def milvus_server(
+    milvus_package: None,  # noqa: ARG001 - it is the reason to skip
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[MilvusServer]:
+    """One Milvus for the whole run, all its workers included; never kill this one."""
+    base = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):  # a worker's is a folder in that of the run
+        base = base.parent
+    with shared_server(base / "milvus") as server:
+        yield server
+
+
+@pytest.fixture
+def milvus_database(milvus_server: MilvusServer) -> Iterator[str]:
+    """The name of a database of this test's own in ``milvus_server``."""
+    with temporary_database(milvus_server.uri) as name:
+        yield name
 
 
 @pytest.fixture

@@ -60,7 +60,10 @@ ROOMS = (
     Room(
         "engine.base",
         2,
-        tuple(f"{_SERVER}.engine.{name}" for name in ("base", "callers", "backup_file")),
+        tuple(
+            f"{_SERVER}.engine.{name}"
+            for name in ("base", "callers", "capabilities", "backup_file")
+        ),
         frozenset({"errors and limits", "domain"}),
         faces=(f"{_SERVER}.engine",),
         third_party=NUMPY,
@@ -151,7 +154,7 @@ def imports(module: Module) -> Iterator[tuple[str, int]]:
     package = module.name.split(".")
     if not module.path.endswith("__init__.py"):
         package = package[:-1]
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -39,6 +39,7 @@ class RecordingEngine(MemoryEngine):
         guard: WriteGuard | None = None,
         backlog_wait_s: float | None = None,
         deadline: Deadline = NO_DEADLINE,
+        visible: bool = True,  # noqa: ARG002 - it always is
     ) -> bool:
         """Store a batch, and note it if it was committed."""
         deadline.check()

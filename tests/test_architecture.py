@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 import pytest
@@ -57,7 +57,7 @@ HOMES = {
     "grpc_health": (f"{SERVER}.service", f"{SERVER}.grpc_listener", "vectorbucket._operations"),
     "grpc_reflection": (f"{SERVER}.grpc_listener",),
     "simdjson": (f"{SERVER}.rest.oss.bodies",),
-    "orjson": (f"{SERVER}.rest.oss.replies",),
+    "orjson": (f"{SERVER}.rest.oss.replies", f"{SERVER}.engine.milvus.rows"),
     "uvicorn": tuple(f"{SERVER}.rest.{name}" for name in ("exchange", "http_server", "listener")),
     "starlette": (f"{SERVER}.rest.app",),
     "uvloop": (f"{SERVER}.translate",),
@@ -67,6 +67,8 @@ HOMES = {
             f"{SERVER}.{name}"
             for name in ("service", "auth", "observability", "rest", "app", "grpc_listener", "tls")
         ),
+        # Milvus is called by gRPC, and its client lets failures of that through.
+        *(f"{SERVER}.engine.milvus.{name}" for name in ("connection", "failures")),
         "vectorbucket",
     ),
 }
@@ -130,6 +132,7 @@ PLACES: Mapping[frozenset[str], Mapping[str, str]] = {
         f"{SERVER}.translate": "gives ids to calls",
         f"{SERVER}.auth.api_keys": "keys are nothing but chance",
         f"{SERVER}.auth.new_credential": "the same for access keys",
+        f"{SERVER}.engine.milvus.catalogue": "gives chance to claims, which are told apart by it",
     },
     frozenset({"print", "breakpoint", "pickle", "marshal", "shelve", "eval", "exec"}): {},
 }
@@ -175,6 +178,14 @@ def written_tests() -> tuple[Module, ...]:
     return tuple(read_modules("tests"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _release() -> Iterator[None]:
+    """Give back the parsed trees at the end: a million objects, which slow down what follows."""
+    yield
+    for read in (source, scripts, written_tests):
+        read.cache_clear()
+
+
 def without(modules: tuple[Module, ...], names: Mapping[str, str]) -> list[Module]:
     """Return the modules that have no line in a table of exceptions."""
     return [module for module in modules if not is_below(module.name, names)]
@@ -200,12 +211,10 @@ def test_engine_package_is_imported_by_exactly_one_module(package: str) -> None:
     assert len(importers) == 1
 
 
-@pytest.mark.parametrize(
-    "package", ["rocksdict", "hnswlib", "pyroaring", "simsimd", "threadpoolctl"]
-)
-def test_memory_engine_runs_where_the_embedded_ones_packages_are_missing(package: str) -> None:
+def test_memory_engine_runs_where_the_embedded_ones_packages_are_missing() -> None:
+    packages = ["rocksdict", "hnswlib", "pyroaring", "simsimd", "threadpoolctl"]
     program = (
-        f"import sys; sys.modules[{package!r}] = None\n"
+        f"import sys; sys.modules.update(dict.fromkeys({packages}))\n"
         "import vectorbucket_server.app, vectorbucket_server.engine.memory"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
@@ -286,7 +295,11 @@ def test_modules_are_named_after_what_is_inside() -> None:
 
 
 def test_names_are_the_users_words() -> None:
-    assert forbidden_words(source()) == []
+    # There, a collection is what Milvus calls so.
+    milvus = "server/vectorbucket_server/engine/milvus/"
+    findings = forbidden_words(source())
+    assert [one for one in findings if not one.startswith(milvus)] == []
+    assert all(one.endswith(("says collection", "says collections")) for one in findings)
 
 
 def test_promises_in_comments_have_an_issue() -> None:
@@ -304,8 +317,9 @@ def test_no_module_that_tests_share_is_an_orphan() -> None:
     readers = "\n".join(module.text for module in written_tests())
     told = readers + (ROOT / "pyproject.toml").read_text()
     shared = [one.stem for one in written_tests() if not one.stem.startswith(("test_", "conftest"))]
-    named = r"((from|import) [\w.]*\b{0}\b|\"-p\", \"{0}\"|{0}\.py\")"
-    assert [name for name in shared if not re.search(named.format(name), told)] == []
+    imported = ".".join(re.findall(r"(?:from|import) ([\w.]+)", told)).split(".")
+    named = {*imported, *re.findall(r'"-p", "(\w+)"', told), *re.findall(r'(\w+)\.py"', told)}
+    assert [name for name in shared if name not in named] == []
 
 
 def mirrored(module: Module) -> str:

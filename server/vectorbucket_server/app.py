@@ -313,10 +313,28 @@ def _make_engine(settings: Settings, observer: Observer) -> Engine:
     """Return the engine that the settings name, closed."""
     if settings.engine == "memory":
         return MemoryEngine()
+    if settings.engine == "milvus":
+        return _make_milvus_engine(settings, observer)
     # Here and not above, so that another engine needs none of this one's packages.
     from vectorbucket_server.engine.embedded.engine import EmbeddedEngine  # noqa: PLC0415
 
     return EmbeddedEngine(settings.embedded_options(), observer)
+
+
+def _make_milvus_engine(settings: Settings, observer: Observer) -> Engine:
+    """Return the engine on Milvus, closed.
+
+    Raises:
+        StartFailed: What it needs is not installed.
+    """
+    try:
+        from vectorbucket_server.engine.milvus.engine import MilvusEngine  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise StartFailed(
+            f"the engine milvus needs the package {missing.name}, which is not installed: "
+            "pip install 'vectorbucket[server,milvus]'"
+        ) from missing
+    return MilvusEngine(settings.milvus_options(), observer)
 
 
 def _open_tracing(settings: Settings, log: Log) -> Tracing | None:

@@ -22,12 +22,20 @@ from vectorbucket.limits import PROFILES, Limits
 from vectorbucket_server.addresses import check_reachable
 from vectorbucket_server.door_settings import ENVIRONMENT_PREFIX, DoorSettings, options_of
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.engine.milvus.options import (
+    DATABASE_DEFAULT,
+    URI_DEFAULT,
+    MilvusOptions,
+)
 from vectorbucket_server.service.rate_limits import OSS_RATES, checked_rates
 
 MIB = 1024 * 1024
 
 _GIVEN_APART = ("data_dir", "sync_writes")
 """Options of the embedded engine that are settings of their own."""
+
+_MILVUS_GIVEN_APART = ("uri", "token", "database")
+"""The same of the engine on Milvus."""
 
 _ENGINES_OWN = ("store", "generations", "backup.partial", "restore.partial")
 """Folders of ``data_dir`` in which nothing is but what the engine put there."""
@@ -63,9 +71,28 @@ class Settings(DoorSettings):
     for TLS. Empty: no traces. What else there is to say (headers, sampling, batches) is read from
     OpenTelemetry's own variables, OTEL_…; it needs the extra ``telemetry``."""
 
-    engine: Literal["embedded", "memory"] = "embedded"
-    """What keeps the vectors. ``embedded``: RocksDB and HNSW graphs in this process. ``memory``:
+    engine: Literal["embedded", "milvus", "memory"] = "embedded"
+    """What keeps the vectors. ``embedded``: RocksDB and HNSW graphs in this process. ``milvus``: a
+    Milvus that is running elsewhere; see ``milvus_uri``; it needs the extra ``milvus``. ``memory``:
     exact, slow, and forgotten at the end; for trying out and for tests."""
+
+    milvus_uri: Annotated[str, Field(pattern=r"^https?://[^/@\s]+/?$")] = URI_DEFAULT
+    """Where Milvus takes calls, for the engine ``milvus``: ``http://HOST:PORT``, or ``https`` for
+    TLS."""
+
+    milvus_token: str = ""
+    """``USER:PASSWORD`` or an API key for Milvus, where it asks for one. Better given by the
+    environment than on the command line, which others can read."""
+
+    milvus_database: str = DATABASE_DEFAULT
+    """The database of Milvus that holds the buckets. It must exist. Servers that name the same one
+    serve the same buckets; nothing else may keep its own there."""
+
+    milvus: Annotated[
+        dict[str, Any],
+        AfterValidator(options_of(MilvusOptions, "option of the engine", *_MILVUS_GIVEN_APART)),
+    ] = Field(default_factory=dict)
+    """Options of the engine on Milvus: NAME=VALUE. engine/milvus/options.py is their manual."""
 
     limits: Literal["oss", "unlimited"] = "oss"
     """Profile of limits. ``oss``: those of OSS Vectors. ``unlimited``: without those that are only
@@ -156,6 +183,7 @@ class Settings(DoorSettings):
         # These check that their values fit each other.
         self.request_limits()
         self.embedded_options()
+        self.milvus_options()
         self.rest_options()
         self._check_backup_dir()
         return self
@@ -196,6 +224,15 @@ class Settings(DoorSettings):
         """Return the options of the embedded engine."""
         return EmbeddedOptions(
             data_dir=self.data_dir, sync_writes=self.sync_writes, **self.embedded
+        )
+
+    def milvus_options(self) -> MilvusOptions:
+        """Return the options of the engine on Milvus."""
+        return MilvusOptions(
+            uri=self.milvus_uri,
+            token=self.milvus_token,
+            database=self.milvus_database,
+            **self.milvus,
         )
 
 
@@ -239,6 +276,6 @@ def _sentence(fault: dict[str, Any]) -> str:
         return f"there is no setting {name!r}"
     message = str(fault["msg"]).removeprefix("Value error, ").replace("\n", " ")
     # An address with an @ in it was given with a password.
-    is_secret = name == "api_key" or "@" in str(fault["input"])
+    is_secret = name in {"api_key", "milvus_token"} or "@" in str(fault["input"])
     shown = "" if is_secret or fault["type"] == "value_error" else f" is {fault['input']!r}"
     return f"{name}{shown}: {message}" if name else message

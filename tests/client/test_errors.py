@@ -280,6 +280,16 @@ def test_error_survives_copying_and_pickling(leaf: type[VectorBucketError]) -> N
             {"bucket": "photos"},
         ),
         (
+            errors.NoSuchBackup.of("monday"),
+            "backup 'monday' does not exist",
+            {"name": "monday"},
+        ),
+        (
+            errors.BackupAlreadyExist.of("monday"),
+            "backup 'monday' exists already",
+            {"name": "monday"},
+        ),
+        (
             errors.BucketNameNotAvailable.of("photos"),
             "bucket 'photos' exists already",
             {"bucket": "photos"},

@@ -217,8 +217,9 @@ def test_services_lead_to_the_pod() -> None:
 
 def test_pod_is_ready_when_the_health_service_says_so() -> None:
     (grpc_port,) = [one["containerPort"] for one in container()["ports"] if one["name"] == "grpc"]
-    for probe in ("startupProbe", "readinessProbe"):
-        assert container()[probe]["grpc"] == {"port": grpc_port}
+    assert container()["startupProbe"]["grpc"] == {"port": grpc_port}
+    ready = {"port": grpc_port, "service": "vectorbucket.v1.VectorService"}
+    assert container()["readinessProbe"]["grpc"] == ready
     assert load_settings(Settings, {}).health
 
 

@@ -14,7 +14,11 @@ import pytest
 
 from engines.subject import MANY, Subject, content_of
 from oracles import Float32Array
-from vectorbucket.errors import VectorBucketError, VectorIndexOperationConflict
+from vectorbucket.errors import (
+    MethodNotAllowed,
+    VectorBucketError,
+    VectorIndexOperationConflict,
+)
 from vectorbucket_server.engine.base import Engine
 from vectorbucket_server.model import BucketLogging, DistanceMetric, Hit, Index, Segment
 
@@ -184,8 +188,13 @@ class Pair:
             lambda: self._specification.engine.load_index(handles.of_specification)
         )
         outcome = self._outcome(lambda: act(self._subject.engine, handles.of_subject))
-        if isinstance(outcome, tuple) and outcome[0] is VectorIndexOperationConflict:
+        if isinstance(outcome, tuple) and outcome[0] in (
+            VectorIndexOperationConflict,
+            MethodNotAllowed,
+        ):
             assert there is None
+            allowed = self._subject.engine.capabilities.graphs
+            assert allowed is (outcome[0] is VectorIndexOperationConflict)
         else:
             assert outcome == there
 

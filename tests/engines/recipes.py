@@ -94,6 +94,26 @@ and while it is built anew and saved all the time.
 """
 
 
+MILVUS = "milvus"
+"""The name of the recipe that needs a running Milvus; see ``recipe_on_milvus``."""
+
+
+def recipe_on_milvus(uri: str, database: str) -> Recipe:
+    """Return how to make an engine on a database of a running Milvus.
+
+    Args:
+        uri: Where Milvus takes calls.
+        database: An empty database.
+    """
+    # Here and not above: not every platform has a Milvus to test with.
+    from vectorbucket_server.engine.milvus.engine import MilvusEngine  # noqa: PLC0415
+    from vectorbucket_server.engine.milvus.options import MilvusOptions  # noqa: PLC0415
+
+    # Changes of the catalogue wait that long: 20 of them in one test.
+    options = MilvusOptions(uri=uri, database=database, catalogue_cache_s=0.05)
+    return Recipe(lambda _, observer: MilvusEngine(options, observer))
+
+
 def ask_graphs(patch: pytest.MonkeyPatch) -> None:
     """Let queries ask a graph where there is one, and indexing happen, however small it all is."""
     for name in ("_SCAN_FIXED_S", "_SCORED_FIXED_S"):

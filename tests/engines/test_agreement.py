@@ -1,8 +1,7 @@
-"""Random operations, restarts among them, on the specification and on the embedded engine.
+"""Random operations, restarts among them, on the specification and on each engine that persists.
 
 Twice: as long lives from fixed seeds, which go far; and as a state machine, which shrinks what it
-    finds to
-the shortest life that shows it.
+finds to the shortest life that shows it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from engines.pair import RECALL_FLOOR, Pair, Place
-from engines.recipes import RECIPES, opened
+from engines.recipes import RECIPES, Recipe, opened
 from engines.subject import Subject
 from long_runs import Rounds
 from oracles import random_filter, random_grid, random_metadata
@@ -129,15 +128,31 @@ OPERATIONS: tuple[tuple[int, Callable[[Pair, Place, np.random.Generator], None]]
 def test_engines_agree_over_a_random_life(
     recipe_name: str, seed: int, tmp_path: Path, rounds: Rounds
 ) -> None:
+    with pair_over(tmp_path, recipe_name) as pair:
+        live(pair, seed, rounds(250, 10_000))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_milvus_agrees_with_the_embedded_engine_over_a_random_life(
+    seed: int, milvus_recipe: Recipe, tmp_path: Path, rounds: Rounds
+) -> None:
+    with (
+        opened(RECIPES["embedded-scanning"], tmp_path) as (specification, _),
+        opened(milvus_recipe, tmp_path) as (subject, _),
+    ):
+        live(Pair(specification, subject, exact=False), seed, rounds(200, 3_000))
+
+
+def live(pair: Pair, seed: int, count: int) -> None:
+    """Let so many operations happen to a pair, chosen by a seed."""
     rng = np.random.default_rng(seed)
     weights = np.array([weight for weight, _ in OPERATIONS], float)
-    with pair_over(tmp_path, recipe_name) as pair:
-        for place in PLACES:
-            put_index(pair, place, rng)
-        for _ in range(rounds(250, 10_000)):
-            act = OPERATIONS[rng.choice(len(OPERATIONS), p=weights / weights.sum())][1]
-            act(pair, PLACES[rng.choice(3, p=[0.7, 0.2, 0.1])], rng)
-        assert pair.recall >= RECALL_FLOOR
+    for place in PLACES:
+        put_index(pair, place, rng)
+    for _ in range(count):
+        act = OPERATIONS[rng.choice(len(OPERATIONS), p=weights / weights.sum())][1]
+        act(pair, PLACES[rng.choice(3, p=[0.7, 0.2, 0.1])], rng)
+    assert pair.recall >= RECALL_FLOOR
 
 
 @pytest.mark.parametrize("seed", [1, 2])

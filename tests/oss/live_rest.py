@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from house import ROOT
 from rooms import WITHIN_S, eventually
@@ -34,6 +34,17 @@ access_key_secret = "{ACCESS_KEY_SECRET}"
 owner = true
 """
 """The smallest file of credentials that works."""
+
+Flags: TypeAlias = tuple[str, ...]
+"""Arguments of ``vectorbucket-server serve``."""
+
+
+def milvus_flags(uri: str, database: str = "default", **options: float) -> Flags:
+    """Return the arguments of a server on Milvus; ``options`` are of the engine."""
+    said = [f"{name}={value}" for name, value in options.items()]
+    engine = ("--engine", "milvus", "--milvus-uri", uri, "--milvus-database", database)
+    return (*engine, *(part for one in said for part in ("--milvus", one)))
+
 
 _READY = re.compile(
     r"vectorbucket-server ready(?: grpc=(?P<grpc>\S+))?(?: rest=(?P<rest>\S+))?"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oss.live_rest import ACCOUNT_ID, LiveProcess, serving
+from oss.live_rest import ACCOUNT_ID, Flags, LiveProcess, serving
 from oss.sdk import (
     check,
     get,
@@ -42,8 +42,8 @@ FILMS: dict[str, tuple[list[float], dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProcess]:
-    with serving(tmp_path_factory.mktemp("sdk")) as server:
+def server(tmp_path_factory: pytest.TempPathFactory, engine: Flags) -> Iterator[LiveProcess]:
+    with serving(tmp_path_factory.mktemp("sdk"), *engine) as server:
         yield server
 
 

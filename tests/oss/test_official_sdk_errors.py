@@ -9,7 +9,7 @@ from typing import Any
 import alibabacloud_oss_v2 as oss_sdk
 import pytest
 
-from oss.live_rest import ACCOUNT_ID, LiveProcess, serving
+from oss.live_rest import ACCOUNT_ID, Flags, LiveProcess, serving
 from oss.sdk import (
     calls_on_bucket,
     calls_on_index,
@@ -30,10 +30,10 @@ NO_BUCKET = "The specified bucket does not exist."
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProcess]:
+def server(tmp_path_factory: pytest.TempPathFactory, engine: Flags) -> Iterator[LiveProcess]:
     few = ["--limit", "buckets_max=3", "--limit", "indexes_per_bucket_max=2"]
     folder = tmp_path_factory.mktemp("refused")
-    with serving(folder, *few, "--engine", "memory") as server:
+    with serving(folder, *few, *engine) as server:
         yield server
 
 

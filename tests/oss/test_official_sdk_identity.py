@@ -10,7 +10,7 @@ from typing import Any
 import alibabacloud_oss_v2 as oss_sdk
 import pytest
 
-from oss.live_rest import ACCOUNT_ID, OWNER, LiveProcess, serving
+from oss.live_rest import ACCOUNT_ID, OWNER, Flags, LiveProcess, serving
 from oss.sdk import calls_on_bucket, models, refused, sdk_client
 
 OTHERS = f"""
@@ -42,9 +42,9 @@ NO_ACCESS_KEY = "The OSS Access Key Id you provided does not exist in our record
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProcess]:
+def server(tmp_path_factory: pytest.TempPathFactory, engine: Flags) -> Iterator[LiveProcess]:
     folder = tmp_path_factory.mktemp("identity")
-    with serving(folder, "--engine", "memory", credentials=OWNER + OTHERS) as server:
+    with serving(folder, *engine, credentials=OWNER + OTHERS) as server:
         with sdk_client(server.rest_address) as client:
             client.put_vector_bucket(models.PutVectorBucketRequest(bucket=BUCKET))
         yield server

@@ -73,15 +73,28 @@ def calls(top: Path) -> list[str]:
 def test_checks_run_in_their_order_without_standard_input(top: Path) -> None:
     done = run(top)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [" ".join(line.split()[:2]) for line in calls(top)] == [
+    beside = [line for line in calls(top) if " -m milvus " in line]
+    assert len(beside) == 1
+    others = [line for line in calls(top) if line not in beside]
+    assert [" ".join(line.split()[:2]) for line in others] == [
         "ruff format",
         "ruff check",
         "mypy --no-error-summary",
         "python scripts/generate_protos.py",
         "python scripts/readme_tables.py",
         "pytest --color=no",
+        "pytest --color=no",
         "coverage report",
     ]
+
+
+def test_every_test_is_in_one_of_the_runs_under_coverage_or_not(top: Path) -> None:
+    run(top)
+    whole = next(line for line in calls(top) if " -m not milvus " in line).split()
+    pure = next(line for line in calls(top) if " --cov " in line).split()
+    ignored = [word.removeprefix("--ignore=") for word in whole if word.startswith("--ignore=")]
+    assert ignored == [word for word in pure if word.startswith("tests/")]
+    assert all((ROOT / path).exists() for path in ignored)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +105,9 @@ def test_checks_run_in_their_order_without_standard_input(top: Path) -> None:
         ("mypy", "types", "pyproject.toml"),
         ("generate_protos", "contract", "scripts/generate_protos.py"),
         ("readme_tables", "tables", "scripts/readme_tables.py"),
-        ("pytest", "tests", ".venv/bin/pytest"),
+        ("-m not milvus", "tests", ".venv/bin/pytest"),
+        ("--cov ", "tests of the pure rooms", ".venv/bin/pytest"),
+        ("-m milvus", "tests on Milvus", ".venv/bin/pytest"),
         ("coverage report", "coverage of the pure rooms", "Test the lines"),
     ],
 )
@@ -104,7 +119,9 @@ def test_first_failure_stops_and_says_what_to_do(
     assert done.returncode == 1
     assert last.startswith(f"== {step} failed after ")
     assert remedy in last
-    assert failing in calls(top)[-1]
+    assert "all checks passed" not in done.stdout
+    stopped_at = [line for line in calls(top) if "-m milvus" not in line][-1]
+    assert failing in stopped_at or (failing, stopped_at[:8]) == ("-m milvus", "coverage")
 
 
 def test_every_step_says_how_long_it_took(top: Path) -> None:
@@ -116,9 +133,17 @@ def test_every_step_says_how_long_it_took(top: Path) -> None:
 
 def test_coverage_is_judged_after_whole_runs_only(top: Path) -> None:
     run(top, "--long")
-    assert "--fail-under=100" in calls(top)[-1]
+    assert any("--fail-under=100" in line for line in calls(top))
     run(top, "tests/proto")
     assert calls(top)[-1].startswith("pytest ")
+    assert not any("coverage" in line for line in calls(top))
+
+
+def test_the_long_form_is_that_of_every_run(top: Path) -> None:
+    run(top, "--long")
+    runs = [line for line in calls(top) if line.startswith("pytest ")]
+    assert len(runs) == 3
+    assert all(line.endswith(" --long") for line in runs)
 
 
 def test_arguments_go_to_pytest(top: Path) -> None:
@@ -128,9 +153,9 @@ def test_arguments_go_to_pytest(top: Path) -> None:
 
 def test_continuous_integration_runs_the_same(top: Path) -> None:
     run(top, "--long")
-    at_home = calls(top)
+    at_home = sorted(calls(top))
     assert run(top, "--long", command=".ci/run", CI="true").returncode == 0
-    assert calls(top) == at_home
+    assert sorted(calls(top)) == at_home
 
 
 def test_colours_are_for_terminals_only(top: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from vectorbucket.limits import OSS, UNBOUNDED, UNLIMITED, Limits, MetadataTypes
 from vectorbucket_server.engine.embedded.options import EmbeddedOptions
+from vectorbucket_server.engine.milvus.options import MilvusOptions
 from vectorbucket_server.rest.options import RestOptions
 from vectorbucket_server.settings import BadSettings, Settings, load_settings
 from vectorbucket_server.translate_settings import TranslateSettings
@@ -93,6 +94,9 @@ def test_file_can_say_everything(config: Path) -> None:
         streams_max = 5
         unary_workers = 6
         in_flight_bytes_max = 7000000
+        milvus_uri = "https://milvus.example:19530"
+        milvus_token = "me:secret"
+        milvus_database = "vectors"
         drain_grace_s = 0.5
         drain_notice_s = 5
         first_message_timeout_s = 30
@@ -127,6 +131,9 @@ def test_file_can_say_everything(config: Path) -> None:
         [embedded]
         m = 32
         turn_target_s = 0.01
+
+        [milvus]
+        replicas = 2
         """
     )
     settings = load_settings(Settings, {}, config)
@@ -139,6 +146,9 @@ def test_file_can_say_everything(config: Path) -> None:
     options = settings.embedded_options()
     assert (options.data_dir, options.sync_writes) == (Path("/srv/vectors"), False)
     assert (options.m, options.turn_target_s) == (32, 0.01)
+    assert settings.milvus_options() == MilvusOptions(
+        "https://milvus.example:19530", "me:secret", "vectors", replicas=2
+    )
 
 
 def test_every_setting_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +164,10 @@ def test_every_setting_can_come_from_the_environment(monkeypatch: pytest.MonkeyP
         "REGION": "x",
         "SYNC_WRITES": "false",
         "EMBEDDED__M": "8",
+        "MILVUS_URI": "http://milvus:19530",
+        "MILVUS_TOKEN": "secret",
+        "MILVUS_DATABASE": "vectors",
+        "MILVUS__SHARDS": "2",
         "STREAMS_MAX": "1",
         "UNARY_WORKERS": "2",
         "IN_FLIGHT_BYTES_MAX": "3",
@@ -187,6 +201,9 @@ def test_every_setting_can_come_from_the_environment(monkeypatch: pytest.MonkeyP
     assert set(settings.model_fields_set) == set(Settings.model_fields)
     assert settings.limit == {"top_k_max": 7}
     assert settings.embedded == {"m": 8}
+    assert settings.milvus_options() == MilvusOptions(
+        "http://milvus:19530", "secret", "vectors", shards=2
+    )
     assert settings.rest == {"body_bytes_max": 1000}
     assert settings.rest_base_domains == ("a.example", "b.example")
 
@@ -242,31 +259,6 @@ def test_bad_limit_is_named(table: dict[str, str], words: str) -> None:
     assert words in bad({"limit": table})
 
 
-# --- The engine's options -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        field.name
-        for field in dataclasses.fields(EmbeddedOptions)
-        if field.name not in {"data_dir", "sync_writes"}
-    ],
-)
-def test_each_option_of_the_engine_can_be_set(name: str) -> None:
-    default = getattr(EmbeddedOptions(Path()), name)
-    options = load_settings(Settings, {"embedded": {name: str(default)}}).embedded_options()
-    assert getattr(options, name) == default
-    assert type(getattr(options, name)) is type(default)
-
-
-@pytest.mark.parametrize("name", ["data_dir", "sync_writes", "ef_serch"])
-def test_option_that_the_engine_does_not_have_is_named(name: str) -> None:
-    message = bad({"embedded": {name: "1"}})
-    assert f"embedded: there is no option of the engine {name!r}" in message
-    assert ("ef_search" in message) == (name == "ef_serch")
-
-
 # --- Bad settings ---------------------------------------------------------------------------------
 
 
@@ -284,7 +276,7 @@ def test_option_that_the_engine_does_not_have_is_named(name: str) -> None:
         ({"rate_limits": "all"}, "rate_limits is 'all'"),
         ({"rate_limit": {"QueryVector": "1"}}, "rate_limit: there is no operation 'QueryVector'"),
         ({"rate_limit": {"QueryVectors": "0"}}, "rate_limit: QueryVectors is '0'"),
-        ({"engine": "milvus"}, "engine is 'milvus'"),
+        ({"engine": "faiss"}, "engine is 'faiss'"),
         ({"limits": "none"}, "limits is 'none'"),
         ({"metadata_types": "numbers"}, "metadata_types is 'numbers'"),
         ({"account_id": "me"}, "account_id is 'me'"),

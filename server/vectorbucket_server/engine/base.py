@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from vectorbucket_server.engine.callers import (
@@ -35,6 +34,7 @@ from vectorbucket_server.engine.callers import (
     SilentObserver,
     WriteGuard,
 )
+from vectorbucket_server.engine.capabilities import Capabilities
 from vectorbucket_server.model import (
     WHOLE,
     Bucket,
@@ -54,28 +54,6 @@ __all__ = [
     "NO_DEADLINE", "Capabilities", "Deadline", "Engine", "NoDeadline", "Observer", "SilentObserver",
     "WriteGuard",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What an engine can do: the service and the suite ask this, never ``isinstance``."""
-
-    read_your_writes: bool
-    """A write that returned is seen by the next read, whoever reads."""
-    atomic_batches: bool
-    """A batch is applied whole or not at all, also for concurrent readers of the store."""
-    persistent: bool
-    """What was acknowledged outlives the process."""
-    exact_search: bool
-    """Queries return the true nearest vectors; otherwise nearly always (see the README on recall).
-    """
-    filter_pushdown: bool
-    """Filters decide before the nearest are chosen, so top_k matches are found where they exist."""
-    backups: bool
-    """``back_up`` works; otherwise it raises MethodNotAllowed."""
-    graphs: bool
-    """It builds graphs, so that indexes can leave memory and be built anew: ``unload_index`` and
-    ``rebuild_index`` work; otherwise they raise MethodNotAllowed."""
 
 
 class Engine(ABC):
@@ -122,6 +100,14 @@ class Engine(ABC):
     @abstractmethod
     def hurry(self) -> None:
         """Let ``close`` leave out what only makes the next start quicker; at any time."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Return if the engine can work now; asked by health checks, so it is quick.
+
+        Raises:
+            ServiceUnavailable: What it works with does not answer.
+        """
 
     # --- Control plane ----------------------------------------------------------------------------
 
@@ -305,6 +291,7 @@ class Engine(ABC):
         guard: WriteGuard | None = None,
         backlog_wait_s: float | None = None,
         deadline: Deadline = NO_DEADLINE,
+        visible: bool = True,
     ) -> bool:
         """Store a batch, durably, replacing whatever was stored under its keys.
 
@@ -316,6 +303,8 @@ class Engine(ABC):
                 means as long as the deadline allows.
             deadline: Until when the caller waits for the batch to be begun. A batch that is begun
                 is finished.
+            visible: Whether to return only when readers see the batch. Whoever says False calls
+                ``wait_until_visible`` before he acknowledges it.
 
         Returns:
             True; or False if the guard said that the batch is committed already. It is durable
@@ -329,6 +318,15 @@ class Engine(ABC):
             RequestTimeout: The deadline passed before the batch was begun; nothing was stored.
             ServiceUnavailable: The store failed. Whether the batch is stored is unknown; putting it
                 again is correct.
+        """
+
+    @abstractmethod
+    def wait_until_visible(self, index: Index, *, deadline: Deadline = NO_DEADLINE) -> None:
+        """Return once every reader sees what was put into an index before this call.
+
+        Raises:
+            NoSuchVectorIndex: The index does not exist any more.
+            RequestTimeout: The deadline passed; what was put is durable, and may be seen.
         """
 
     @abstractmethod

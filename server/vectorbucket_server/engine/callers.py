@@ -64,6 +64,16 @@ class Observer(Protocol):
     def vectors_indexed(self, count: int, seconds: float) -> None:
         """Note that a turn of the indexer put so many vectors into a graph, in so many seconds."""
 
+    def backend_called(self, call: str, outcome: str, seconds: float) -> None:
+        """Note a call of what the engine keeps its data in, if that is another service.
+
+        Args:
+            call: The name of the call.
+            outcome: ``ok``, ``missing``, ``unloaded``, ``rate_limited``, ``unavailable``,
+                ``failed``.
+            seconds: How long it took.
+        """
+
     def background_failed(self, what: str, error: Exception) -> None:
         """Note that work behind the calls failed; it will be tried again."""
 
@@ -78,6 +88,9 @@ class SilentObserver:
         """Ignore it."""
 
     def vectors_indexed(self, count: int, seconds: float) -> None:
+        """Ignore it."""
+
+    def backend_called(self, call: str, outcome: str, seconds: float) -> None:
         """Ignore it."""
 
     def background_failed(self, what: str, error: Exception) -> None:

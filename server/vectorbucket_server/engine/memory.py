@@ -96,6 +96,8 @@ class MemoryEngine(Engine):
             filter_pushdown=True,
             backups=False,
             graphs=False,
+            visible_at_once=True,
+            any_length=True,
         )
 
     def open(self) -> None:
@@ -110,6 +112,9 @@ class MemoryEngine(Engine):
 
     def hurry(self) -> None:
         """Do nothing: forgetting is quick."""
+
+    def check(self) -> None:
+        """Do nothing: memory works."""
 
     def put_bucket(self, bucket: Bucket, *, buckets_max: int) -> None:
         """Make a bucket."""
@@ -247,6 +252,7 @@ class MemoryEngine(Engine):
         guard: WriteGuard | None = None,
         backlog_wait_s: float | None = None,  # noqa: ARG002 - nothing is ever behind
         deadline: Deadline = NO_DEADLINE,
+        visible: bool = True,  # noqa: ARG002 - it always is
     ) -> bool:
         """Store a batch."""
         deadline.check()
@@ -259,6 +265,12 @@ class MemoryEngine(Engine):
             if guard is not None:
                 guard.committed()
             return True
+
+    def wait_until_visible(self, index: Index, *, deadline: Deadline = NO_DEADLINE) -> None:
+        """Do nothing: what was put is seen."""
+        deadline.check()
+        with self._lock:
+            self._stored(index)
 
     def get_vectors(
         self, index: Index, keys: Sequence[str], *, data: bool, metadata: bool

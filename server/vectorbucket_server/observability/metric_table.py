@@ -96,6 +96,17 @@ METRICS: tuple[Metric, ...] = (
         "Time that putting vectors into graphs took.",
     ),
     Metric(
+        "vectorbucket_milvus_calls_total", "counter", "calls",
+        "Calls that the engine made of Milvus, by method and outcome: `ok`, `missing`, `unloaded`, "
+        "`rate_limited`, `unavailable`, `failed`.",
+        ("call", "outcome"),
+    ),
+    Metric(
+        "vectorbucket_milvus_call_seconds_total", "counter", "seconds",
+        "Time that these calls took, by method.",
+        ("call",),
+    ),
+    Metric(
         "vectorbucket_background_failures_total", "counter", "failures",
         "Work behind the calls that failed and will be tried again, by kind; the log says why.",
         ("work",),

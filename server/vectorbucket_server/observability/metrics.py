@@ -10,7 +10,7 @@ a histogram take 3 µs as the library keeps them.
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -90,6 +90,8 @@ class Metrics:
         self._plans: Counter[str] = Counter()
         self._indexed_count = 0
         self._indexing_s = 0.0
+        self._backend_calls: Counter[tuple[str, str]] = Counter()
+        self._backend_s: defaultdict[str, float] = defaultdict(float)
         self._failures = Counter(dict.fromkeys((*BACKGROUND_WORK, OTHER), 0))
         self._scrape_errors = 0
         self._is_failing = False
@@ -111,6 +113,12 @@ class Metrics:
         with self._lock:
             self._indexed_count += count
             self._indexing_s += seconds
+
+    def backend_called(self, call: str, outcome: str, seconds: float) -> None:
+        """Count a call that the engine made of the service that keeps its data."""
+        with self._lock:
+            self._backend_calls[call, outcome] += 1
+            self._backend_s[call] += seconds
 
     def background_failed(self, what: str) -> None:
         """Count a failure behind the calls, by the kind of work."""
@@ -163,6 +171,8 @@ class Metrics:
                 "vectorbucket_queries_total": _by_one(dict(self._plans)),
                 "vectorbucket_vectors_indexed_total": [((), self._indexed_count)],
                 "vectorbucket_indexing_seconds_total": [((), self._indexing_s)],
+                "vectorbucket_milvus_calls_total": sorted(self._backend_calls.items()),
+                "vectorbucket_milvus_call_seconds_total": _by_one(dict(self._backend_s)),
                 "vectorbucket_background_failures_total": _by_one(dict(self._failures)),
                 "vectorbucket_scrape_errors_total": [((), self._scrape_errors)],
             }

@@ -26,7 +26,6 @@ from pathlib import Path
 from vectorbucket.errors import (
     BackupAlreadyExist,
     InvalidArgument,
-    MethodNotAllowed,
     NoSuchBackup,
     QpsLimitExceeded,
     ServiceUnavailable,
@@ -97,7 +96,8 @@ class Backups:
         """
         path = self._path(name)
         if not self._engine.capabilities.backups:
-            raise MethodNotAllowed("the engine of this server makes no backups")
+            # It refuses, in its own words: they say what to do instead.
+            self._engine.back_up(path, deadline=deadline)
         if not self._making.acquire(blocking=False):
             raise _busy()
         try:

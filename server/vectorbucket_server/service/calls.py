@@ -78,6 +78,10 @@ class CallObserver:
         """Count it."""
         self._metrics.vectors_indexed(count, seconds)
 
+    def backend_called(self, call: str, outcome: str, seconds: float) -> None:
+        """Count it."""
+        self._metrics.backend_called(call, outcome, seconds)
+
     def background_failed(self, what: str, error: Exception) -> None:
         """Log it, with the traceback."""
         self._metrics.background_failed(what)

@@ -14,8 +14,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import closing, contextmanager
-from queue import SimpleQueue
+from contextlib import closing, contextmanager, suppress
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from vectorbucket.errors import ServiceUnavailable, VectorBucketError
@@ -37,6 +37,10 @@ class Feed(Generic[T]):
         self._readers = readers
         self._events: SimpleQueue[Future[T | None] | VectorBucketError] = SimpleQueue()
         self._read: Future[T | None] | None = None
+        self._is_reading = False
+        """Whether a read was begun whose message nobody has taken."""
+        self._next: Future[T | None] | VectorBucketError | None = None
+        """What ``is_near`` found."""
 
     def __iter__(self) -> Iterator[T]:
         """Return itself."""
@@ -49,15 +53,30 @@ class Feed(Generic[T]):
             VectorBucketError: The interruption, if one came first.
             grpc.RpcError: The call ended, as its own iterator says it.
         """
-        self._read = self._readers.submit(next, self._messages, None)
-        self._read.add_done_callback(self._events.put)
-        event = self._events.get()
+        self._begin_read()
+        event, self._next = self._next or self._events.get(), None
         if isinstance(event, VectorBucketError):
             raise event
+        self._is_reading = False
         message = event.result()
         if message is None:
             raise StopIteration
         return message
+
+    def is_near(self, within_s: float) -> bool:
+        """Return whether ``next`` has something to return or to raise, now or within a moment."""
+        self._begin_read()
+        if self._next is None:
+            with suppress(Empty):
+                self._next = self._events.get(timeout=within_s)
+        return self._next is not None
+
+    def _begin_read(self) -> None:
+        """Let a reader wait for the next message, unless one does."""
+        if not self._is_reading:
+            self._is_reading = True
+            self._read = self._readers.submit(next, self._messages, None)
+            self._read.add_done_callback(self._events.put)
 
     def interrupt(self, error: VectorBucketError) -> None:
         """Make the next wait for a message, or the present one, end with an error."""

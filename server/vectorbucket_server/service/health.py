@@ -2,8 +2,10 @@
 
 What SERVING means:
 
-- the server, under the empty name and under those of its services: it takes calls, and has not been
-  told to stop;
+- the server, under the empty name: it takes calls, and has not been told to stop. To start it anew
+  would help nobody while what its engine works with is away, so liveness probes ask for this one;
+- its services, under their names: the server is SERVING, and what its engine works with (Milvus,
+  say) answers. Readiness probes and load balancers ask for one of these;
 - an index: its queries are answered. One that is not in memory is loaded by the first of them, so
   it is SERVING, too: if it were not, nobody would send it the query that brings it back. So is one
   into which nothing can be put because the disk is full, as all that is in it is found. Whether an
@@ -133,25 +135,38 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # i
 
     def _status(self, service: str) -> health_pb2.HealthCheckResponse.ServingStatus:
         """Return the state of a service that exists."""
-        if service not in self._services and not self._can_work(service):
+        if service and not self._can_work(service):
             return _NOT_SERVING
         return _NOT_SERVING if self._drain.is_announced else _SERVING
 
     def _can_work(self, service: str) -> bool:
-        """Return whether the engine can work on an index.
+        """Return whether the engine can work on an index, or at all, for one of the services.
 
         Raises:
             NotFound: It does not exist.
             VectorBucketError: The caller may not know of it, or the name is not legal.
         """
+        if service in self._services:
+            return self._engine_works()
         bucket, slash, index_name = service.partition("/")
         if not slash:
             raise NoSuchVectorIndex(
                 f"there is no service {shown(service)}; that of an index is named BUCKET/INDEX"
             )
+        if not self._engine_works():
+            # Whether the caller may know of the index is not to be found out now, either.
+            return False
         index = self._resources.index(_RIGHT, bucket, index_name)
         try:
             self._engine.index_statistics(index)
+        except ServerError:
+            return False
+        return True
+
+    def _engine_works(self) -> bool:
+        """Return whether what the engine works with is there."""
+        try:
+            self._engine.check()
         except ServerError:
             return False
         return True

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
 
-from vectorbucket.errors import InvalidRequest, NoSuchVectorIndex
+from vectorbucket.errors import InvalidRequest, NoSuchVectorIndex, VectorBucketError
 from vectorbucket.limits import Limits
 from vectorbucket.status import to_status
 from vectorbucket.v1 import vector_service_pb2 as messages
@@ -27,6 +27,12 @@ from vectorbucket_server.service.checks import refused
 from vectorbucket_server.service.feed import Drain, Feed
 from vectorbucket_server.service.resources import Resources
 from vectorbucket_server.service.streams import PutStream, StreamRegistry, superseded_error
+
+_LATE_MAX = 16
+"""Batches whose answers wait for each other; clients have fewer under way."""
+
+_NEAR_S = 0.005
+"""How long to wait for another batch before those that are stored are answered."""
 
 
 class PutStreams:
@@ -61,6 +67,7 @@ class PutStreams:
         self.registry = registry
         self._drain = drain
         self._readers = readers
+        self._visible_at_once = engine.capabilities.visible_at_once
 
     def answers(
         self,
@@ -83,14 +90,55 @@ class PutStreams:
             stack.callback(feed.close)
             stack.enter_context(self._drain.watch(feed.interrupt))
             call: _PutCall | None = None
-            for request in feed:
-                record.message_count += 1
-                if call is None:
-                    call = _PutCall(self, request, feed, deadline, record)
-                    stack.callback(call.stream.close)
-                yield call.answer(request)
-                # An idle stream must not keep its last message.
-                del request
+            late = _LateAnswers()
+            try:
+                for request in feed:
+                    record.message_count += 1
+                    if call is None:
+                        call = _PutCall(self, request, feed, deadline, record)
+                        stack.callback(call.stream.close)
+                    late.add(call.answer(request))
+                    # An idle stream must not keep its last message.
+                    del request
+                    if self._visible_at_once or late.is_time(feed):
+                        yield from late.given(call)
+            except VectorBucketError:
+                # What was stored before is acknowledged before the stream ends.
+                if call is not None:
+                    yield from late.given(call)
+                raise
+            if call is not None:
+                yield from late.given(call)
+
+
+class _LateAnswers:
+    """Answers to batches that are stored, and may not be given until readers see them.
+
+    Where waiting for that takes long, it is done for several batches at once: for as many as the
+    caller has sent, up to a bound.
+    """
+
+    def __init__(self) -> None:
+        self._answers: list[messages.PutVectorsResponse] = []
+
+    def add(self, answer: messages.PutVectorsResponse) -> None:
+        """Keep an answer."""
+        self._answers.append(answer)
+
+    def is_time(self, feed: Feed[messages.PutVectorsRequest]) -> bool:
+        """Return whether to wait for nothing more: nothing comes, or enough has come."""
+        return len(self._answers) >= _LATE_MAX or not feed.is_near(_NEAR_S)
+
+    def given(self, call: _PutCall) -> Iterator[messages.PutVectorsResponse]:
+        """Yield the answers, in order, once readers see the batches.
+
+        Raises:
+            VectorBucketError: Readers may not see them; the answers are forgotten.
+        """
+        answers, self._answers = self._answers, []
+        if any(answer.HasField("stored") for answer in answers):
+            call.wait_until_visible()
+        yield from answers
 
 
 class _PutCall:
@@ -139,17 +187,28 @@ class _PutCall:
             self._record.rejected_batch_count += 1
             status = to_status(error, self._record.request_id)
             return messages.PutVectorsResponse(batch_number=number, error=status)
+        late = {} if self._engine.capabilities.visible_at_once else {"visible": False}
         self._engine.put_vectors(
             index,
             batch,
             guard=self.stream.guard(number),
             backlog_wait_s=None,
             deadline=self._deadline,
+            **late,
         )
         self._record.batch_count += 1
         self._record.vector_count += len(batch)
         stored = messages.PutVectorsStored(vector_count=len(batch))
         return messages.PutVectorsResponse(batch_number=number, stored=stored)
+
+    def wait_until_visible(self) -> None:
+        """Return once readers see all batches that were stored.
+
+        Raises:
+            VectorBucketError: What ends the stream.
+        """
+        if not self._engine.capabilities.visible_at_once:
+            self._engine.wait_until_visible(self._index, deadline=self._deadline)
 
     def _same_index(self, request: messages.PutVectorsRequest) -> Index:
         """Return the stream's index, which the message must not contradict."""

@@ -8,16 +8,16 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
 from house import ROOT
 from vectorbucket import errors
 from vectorbucket_server.engine import base, callers
-from vectorbucket_server.engine.base import Capabilities, Engine
+from vectorbucket_server.engine.base import Engine
 from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
 from vectorbucket_server.engine.memory import MemoryEngine
+from vectorbucket_server.engine.milvus.engine import MilvusEngine
 
 METHODS = sorted(Engine.__abstractmethods__)
 ON_AN_INDEX = [
@@ -26,7 +26,7 @@ ON_AN_INDEX = [
     if callable(getattr(Engine, name))
     and "index" in inspect.signature(getattr(Engine, name)).parameters
 ]
-ENGINES = (MemoryEngine, EmbeddedEngine)
+ENGINES = (MemoryEngine, EmbeddedEngine, MilvusEngine)
 PAGE = (ROOT / "server/vectorbucket_server/engine/base.py").read_text(encoding="utf-8")
 
 
@@ -99,24 +99,14 @@ def test_page_imports_only_what_stands_below_it() -> None:
         if isinstance(node, ast.ImportFrom) and node.module
     }
     assert imported == {
-        *("__future__", "abc", "collections", "dataclasses", "pathlib"),
+        *("__future__", "abc", "collections", "pathlib"),
         "vectorbucket_server.engine.callers",
+        "vectorbucket_server.engine.capabilities",
         "vectorbucket_server.model",
     }
 
 
 # --- What callers and engines hand each other -----------------------------------------------------
-
-
-def test_capabilities_are_all_said_and_never_change() -> None:
-    assert {field.type for field in fields(Capabilities)} == {"bool"}
-    for engine in (MemoryEngine(), EmbeddedEngine.__new__(EmbeddedEngine)):
-        capabilities = engine.capabilities
-        assert all(
-            isinstance(getattr(capabilities, one.name), bool) for one in fields(capabilities)
-        )
-        with pytest.raises(FrozenInstanceError):
-            capabilities.persistent = True  # type: ignore[misc]
 
 
 def test_page_is_the_face_of_what_callers_give() -> None:

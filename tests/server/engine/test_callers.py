@@ -26,6 +26,7 @@ def test_silent_observer_takes_everything_and_keeps_nothing() -> None:
     observer = SilentObserver()
     observer.plan_chosen("exact_scan", 1)
     observer.vectors_indexed(0, 0.0)
+    observer.backend_called("search", "ok", 0.01)
     observer.background_failed("indexing", ValueError("x"))
     observer.background_recovered("indexing", 1.0)
     assert vars(observer) == {}

@@ -46,6 +46,7 @@ def test_what_is_exposed_is_the_table() -> None:
     full = made_metrics(lambda: EVERYTHING, TranslatorState(is_up=True, restart_count=0))
     call(full, reason="NoSuchBucket", code="NOT_FOUND")
     full.plan_chosen("graph", 1)
+    full.backend_called("search", "ok", 0.1)
     assert kinds_in(full.text()) == table
 
 
@@ -53,6 +54,7 @@ def test_labels_and_help_are_the_tables() -> None:
     metrics = made_metrics(lambda: EVERYTHING, TranslatorState(is_up=True, restart_count=0))
     call(metrics, reason="NoSuchBucket", code="NOT_FOUND")
     metrics.plan_chosen("graph", 1)
+    metrics.backend_called("search", "ok", 0.1)
     text = metrics.text()
     found: dict[str, set[str]] = {}
     for name, labels in series_in(text):
@@ -155,6 +157,24 @@ def test_calls_are_shown_with_all_that_they_did() -> None:
     assert value_in(text, "vectorbucket_stream_messages_total", direction="received") == 4
     assert value_in(text, "vectorbucket_stream_messages_total", direction="answered") == 3
     assert value_in(text, "vectorbucket_stream_batches_rejected_total") == 1
+
+
+def test_calls_of_milvus_are_counted_by_outcome_and_timed_by_call() -> None:
+    metrics = made_metrics()
+    assert "vectorbucket_milvus_calls_total{" not in metrics.text()
+    for outcome, seconds in (("ok", 0.25), ("ok", 0.5), ("rate_limited", 1.0)):
+        metrics.backend_called("upsert", outcome, seconds)
+    metrics.backend_called("query", "ok", 2.0)
+    text = metrics.text()
+    for call, outcome, count in (
+        ("upsert", "ok", 2),
+        ("upsert", "rate_limited", 1),
+        ("query", "ok", 1),
+    ):
+        labels = {"call": call, "outcome": outcome}
+        assert value_in(text, "vectorbucket_milvus_calls_total", **labels) == count
+    assert value_in(text, "vectorbucket_milvus_call_seconds_total", call="upsert") == 1.75
+    assert value_in(text, "vectorbucket_milvus_call_seconds_total", call="query") == 2.0
 
 
 def test_plans_beyond_the_bound_are_one() -> None:

@@ -108,6 +108,13 @@ def test_plan_of_a_query_stands_in_the_record_of_its_call() -> None:
     assert "vectorbucket_indexing_seconds_total 0.05" in metrics.text()
 
 
+def test_calls_of_the_engine_are_counted() -> None:
+    observer, metrics = observed(io.StringIO())
+    observer.backend_called("search", "ok", 0.5)
+    wanted = 'vectorbucket_milvus_calls_total{call="search",outcome="ok"} 1.0'
+    assert wanted in metrics.text()
+
+
 def test_failure_in_the_background_gets_a_line_with_its_traceback() -> None:
     stream = io.StringIO()
     with pytest.raises(ServiceUnavailable) as caught:

@@ -133,6 +133,101 @@ def test_feed_lets_go_of_a_message_that_was_handed_out(readers: ThreadPoolExecut
         assert waiting.result(WAIT_S) == []
 
 
+# --- Whether there is something -------------------------------------------------------------------
+
+
+def test_message_that_has_come_is_near_and_is_not_lost(readers: ThreadPoolExecutor) -> None:
+    feed = Feed((number for number in range(1, 4)), readers)
+    for number in range(1, 4):
+        assert feed.is_near(WAIT_S)
+        assert feed.is_near(0)
+        assert next(feed) == number
+    # The end, too, is something to hear of.
+    assert feed.is_near(WAIT_S)
+    assert list(feed) == []
+    feed.close()
+
+
+def test_message_that_has_not_come_is_not_near_and_is_asked_for_once(
+    readers: ThreadPoolExecutor,
+) -> None:
+    source = Source()
+    feed = Feed(source.messages(), readers)
+    for within_s in (0, 0.001, 0.001):
+        assert not feed.is_near(within_s)
+    source.allow(2)
+    assert [next(feed), next(feed)] == [0, 1]
+    assert source.asked == 2
+    feed.close()
+
+
+def test_interruption_is_near_and_is_raised_by_the_next(readers: ThreadPoolExecutor) -> None:
+    source = Source()
+    feed = Feed(source.messages(), readers)
+    assert not feed.is_near(0)
+    feed.interrupt(ServiceUnavailable("draining"))
+    assert feed.is_near(WAIT_S)
+    with pytest.raises(ServiceUnavailable):
+        next(feed)
+    source.allow()
+    feed.close()
+    assert source.closed.wait(WAIT_S)
+
+
+def test_interruption_comes_after_a_message_that_was_near_before_it(
+    readers: ThreadPoolExecutor,
+) -> None:
+    source = Source()
+    source.allow()
+    feed = Feed(source.messages(), readers)
+    assert feed.is_near(WAIT_S)
+    feed.interrupt(ServiceUnavailable("draining"))
+    assert next(feed) == 0
+    with pytest.raises(ServiceUnavailable):
+        next(feed)
+    source.allow()
+    feed.close()
+    assert source.closed.wait(WAIT_S)
+
+
+def test_failure_of_the_source_is_near_and_raised_by_the_next(readers: ThreadPoolExecutor) -> None:
+    def messages() -> Generator[int, None, None]:
+        yield 1
+        raise KeyError("gone")
+
+    feed = Feed(messages(), readers)
+    assert next(feed) == 1
+    assert feed.is_near(WAIT_S)
+    with pytest.raises(KeyError):
+        next(feed)
+
+
+def test_feed_lets_go_of_a_message_that_was_near(readers: ThreadPoolExecutor) -> None:
+    class Message:
+        pass
+
+    gate, waits = threading.Event(), threading.Event()
+
+    def messages() -> Generator[Message, None, None]:
+        yield Message()
+        waits.set()
+        assert gate.wait(WAIT_S)
+
+    feed = Feed(messages(), readers)
+    assert feed.is_near(WAIT_S)
+    message = next(feed)
+    kept = weakref.ref(message)
+    del message
+    assert not feed.is_near(0)
+    assert waits.wait(WAIT_S)
+    assert kept() is None
+    gate.set()
+    assert list(feed) == []
+
+
+# --- The drain ------------------------------------------------------------------------------------
+
+
 def test_drain_interrupts_what_it_watches_and_nothing_else() -> None:
     drain, told = Drain(), list[str]()
 

@@ -259,6 +259,58 @@ def test_index_of_an_engine_that_cannot_work_is_not_serving(start_server: StartS
         watch.call.cancel()
 
 
+# --- An engine that works with something else -----------------------------------------------------
+
+
+class RemoteEngine(MemoryEngine):
+    """An engine that works with something that may be away."""
+
+    is_away = False
+
+    def check(self) -> None:
+        if self.is_away:
+            raise ServiceUnavailable("Milvus does not answer")
+        super().check()
+
+
+def test_services_are_not_serving_while_what_the_engine_needs_is_away(
+    start_server: StartServer,
+) -> None:
+    engine = RemoteEngine()
+    with stubs_of(start_server(over=engine).address) as stubs:
+        stubs.make_index()
+        watches = [Watch(stubs, service) for service in (SERVICES[3], PLACE)]
+        assert [watch.next() for watch in watches] == [SERVING] * 2
+        engine.is_away = True
+        assert [watch.next() for watch in watches] == [NOT_SERVING] * 2
+        # To start the server anew would help nobody.
+        assert [check(stubs, service) for service in SERVICES] == [SERVING, *[NOT_SERVING] * 3]
+        assert check(stubs, PLACE) == NOT_SERVING
+        engine.is_away = False
+        assert [watch.next() for watch in watches] == [SERVING] * 2
+        assert [check(stubs, service) for service in (*SERVICES, PLACE)] == [SERVING] * 5
+        for watch in watches:
+            watch.call.cancel()
+
+
+def test_index_of_which_nothing_can_be_known_now_is_told_to_nobody_unknown(
+    start_server: StartServer, credentials: Path
+) -> None:
+    engine = RemoteEngine()
+    with stubs_of(start_server(over=engine, credentials=credentials).address) as stubs:
+        saying(stubs, OWNER).make_index()
+        engine.is_away = True
+        assert check(stubs, PLACE, bearer("of-watcher")) == NOT_SERVING
+        assert check(stubs, f"{BUCKET}/nothing", bearer("of-watcher")) == NOT_SERVING
+        refusal = refused(lambda: check(stubs, PLACE, bearer("wrong")))
+        assert refusal.code is grpc.StatusCode.UNAUTHENTICATED
+        # What is not an index's name is none of the engine's business.
+        refusal = refused(lambda: check(stubs, "nothing", OWNER))
+        assert refusal.code is grpc.StatusCode.NOT_FOUND
+        # The server as a whole is open to strangers, whatever state it is in.
+        assert [check(stubs, service) for service in SERVICES] == [SERVING, *[NOT_SERVING] * 3]
+
+
 # --- Watchers -------------------------------------------------------------------------------------
 
 

@@ -58,6 +58,7 @@ class CountingEngine(MemoryEngine):
         guard: WriteGuard | None = None,
         backlog_wait_s: float | None = None,
         deadline: Deadline = NO_DEADLINE,
+        visible: bool = True,  # noqa: ARG002 - of the seam
     ) -> bool:
         if self.error is not None:
             raise self.error

@@ -65,6 +65,8 @@ _CAPABILITIES = Capabilities(
     filter_pushdown=True,
     backups=True,
     graphs=True,
+    visible_at_once=True,
+    any_length=True,
 )
 
 
@@ -210,6 +212,9 @@ class EmbeddedEngine(Engine):
             raise NoSuchVectorIndex.of(index.bucket_name, index.name)
         return opened
 
+    def check(self) -> None:
+        """Do nothing: all that it works with is in this process."""
+
     # --- Control plane ----------------------------------------------------------------------------
 
     def put_bucket(self, bucket: Bucket, *, buckets_max: int) -> None:
@@ -328,10 +333,16 @@ class EmbeddedEngine(Engine):
         guard: WriteGuard | None = None,
         backlog_wait_s: float | None = None,
         deadline: Deadline = NO_DEADLINE,
+        visible: bool = True,  # noqa: ARG002 - it always is
     ) -> bool:
         """Store a batch."""
         self._store.check_room()
         return self._opened(index).put(batch, guard, backlog_wait_s, deadline)
+
+    def wait_until_visible(self, index: Index, *, deadline: Deadline = NO_DEADLINE) -> None:
+        """Do nothing: what was put is seen."""
+        deadline.check()
+        self._opened(index)
 
     def get_vectors(
         self, index: Index, keys: Sequence[str], *, data: bool, metadata: bool

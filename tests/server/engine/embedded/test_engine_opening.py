@@ -65,6 +65,8 @@ def test_engine_says_what_it_can() -> None:
         filter_pushdown=True,
         backups=True,
         graphs=True,
+        visible_at_once=True,
+        any_length=True,
     )
     engine.close()
     assert not Path("never opened").exists()

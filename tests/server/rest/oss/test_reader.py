@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,22 @@ def test_a_wrong_value_is_refused_with_what_it_is(reader: str, value: object, pr
         getattr(body, reader)(root, "a")
     assert caught.value.message.startswith(problem)
     assert caught.value.field == "a"
+
+
+@pytest.mark.parametrize(
+    ("value", "problem", "field"),
+    [
+        ("text", "a must be an array, and is the string 'text'", "a"),
+        (["text", 1], "a[1] must be a string, and is the number 1", "a[1]"),
+    ],
+)
+def test_what_is_no_array_of_strings_is_refused_where_it_is_none(
+    value: object, problem: str, field: str
+) -> None:
+    body = carefully(value)
+    with pytest.raises(VectorIndexParameterInvalid, match=re.escape(problem)) as caught:
+        body.strings(body.root()["a"], "a")
+    assert caught.value.field == field
 
 
 @pytest.mark.parametrize("parse", ROADS)
