@@ -31,6 +31,7 @@ from bench_churn import churn
 from bench_compare import compare_peers
 from bench_data import MIXTURE, UNIFORM
 from bench_filtered import query_filtered
+from bench_milvus import milvus
 from bench_mixed import put_during_query
 from bench_open import memory, open_again
 from bench_peer_base import PeerUnavailable
@@ -58,6 +59,7 @@ WORKLOADS: Mapping[str, Callable[[Session], Result]] = {
     "put_stream_metadata": put_stream_metadata,
     "query_filtered": query_filtered,
     "churn": churn,
+    "milvus": milvus,
 }
 """Workload by name, in the order in which they run: from cheap to dear."""
 
@@ -103,6 +105,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Chosen:
         seconds=chosen.seconds,
         distribution=chosen.distribution,
         in_process=chosen.in_process,
+        milvus=chosen.milvus,
     )
     return Chosen(names, peers, settings, chosen.json)
 
@@ -125,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--repeats", type=int, default=3, help="of puts and starts (default: 3)")
     add("--seconds", type=float, default=3.0, help="of each query case (default: 3)")
     add("--in-process", action="store_true", help="ask filters of the engine, without the RPC")
+    add("--milvus", help="URI of a running one for that workload (default: it starts one)")
     add("--peer", default="", help="compare with these, by commas: qdrant-edge,zvec")
     add(
         "--peer-target",
@@ -151,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(chosen: Chosen) -> list[PeerUnavailable]:
-    """Run what was chosen, print what it found, and return which peers could not be had."""
+    """Run what was chosen, print what it found, and return what could not be had."""
     missing: list[PeerUnavailable] = []
 
     def tell(why: PeerUnavailable) -> None:
@@ -170,7 +174,10 @@ def _run(chosen: Chosen) -> list[PeerUnavailable]:
             print(json_line(result, facts), flush=True)
 
         for name in chosen.workloads:
-            show(WORKLOADS[name](session))
+            try:
+                show(WORKLOADS[name](session))
+            except PeerUnavailable as why:
+                tell(why)
         makers = {
             name: partial(known_peers()[name], target) for name, target in chosen.peers.items()
         }

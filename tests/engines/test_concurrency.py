@@ -276,7 +276,7 @@ def test_queries_beside_puts_deletes_rebuilds_checkpoints_and_unloading_are_righ
         world.steady, wandering = KEYS[::2], KEYS[1::2]
         engine = cast("EmbeddedEngine", subject.engine)
         doors, left = Doors(3), [0]
-        until = time.monotonic() + rounds(4, 60)
+        until = time.monotonic() + rounds(2, 60)
 
         def going_on(act: Callable[[np.random.Generator], None]) -> Callable[[], None]:
             def run() -> None:

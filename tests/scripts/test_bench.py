@@ -9,7 +9,9 @@ import pytest
 import bench
 from bench_ours import EngineSubject
 from bench_peer_base import PeerUnavailable
+from bench_report import Result
 from bench_server import ROOT
+from bench_session import Session
 
 SAMPLE = ROOT / "scripts" / "demo_data" / "debian-packages-2k.npz"
 
@@ -49,7 +51,7 @@ def test_every_workload_is_there() -> None:
     assert set(bench.WORKLOADS) == {
         *("put", "put_stream", "put_stream_metadata", "put_during_query"),
         *("query", "query_batch", "query_filtered", "engine", "churn", "open", "memory"),
-        *("rest_query", "rest_put"),
+        *("rest_query", "rest_put", "milvus"),
     }
 
 
@@ -58,6 +60,7 @@ def test_defaults_are_the_documented_ones() -> None:
     settings = chosen.settings
     assert (settings.vectors, settings.dimension, settings.data) == (20_000, 384, None)
     assert (settings.distribution, settings.in_process) == ("mixture", False)
+    assert settings.milvus is None
     assert (chosen.only_json, dict(chosen.peers)) == (False, {})
 
 
@@ -118,6 +121,23 @@ def test_peer_that_cannot_be_had_is_told_in_a_sentence(
     monkeypatch.setattr(bench, "known_peers", lambda: {"abacus": missing})
     assert bench.main(["--peer", "abacus", "--vectors", "300", "--dimension", "8"]) == 2
     assert "bench.py: the peer abacus needs beads; install them\n" in capsys.readouterr().err
+
+
+def test_workload_that_cannot_be_had_does_not_hide_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(_session: Session) -> Result:
+        raise PeerUnavailable("install beads")
+
+    def found(_session: Session) -> Result:
+        return Result("found", (), notes=("with beads",))
+
+    monkeypatch.setattr(bench, "WORKLOADS", {"missing": missing, "found": found})
+    assert bench.main(["--vectors", "300", "--dimension", "8", "--json"]) == 2
+    told = capsys.readouterr()
+    assert "bench.py: install beads\n" in told.err
+    result = json.loads(told.out)
+    assert (result["workload"], result["notes"]) == ("found", ["with beads"])
 
 
 def test_peer_that_cannot_be_had_does_not_hide_the_others(

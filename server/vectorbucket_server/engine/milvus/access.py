@@ -16,6 +16,7 @@ are Strong, because such a read has asked only one of them.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -24,13 +25,15 @@ from vectorbucket_server.engine.base import NO_DEADLINE, Deadline
 from vectorbucket_server.engine.milvus.catalogue import Catalogue
 from vectorbucket_server.engine.milvus.connection import Connection
 from vectorbucket_server.engine.milvus.definitions import KEY, index_collection, partition_of
-from vectorbucket_server.engine.milvus.failures import Missing, Refused, Unloaded
+from vectorbucket_server.engine.milvus.failures import Missing, Refused, Unloaded, still_loading
 from vectorbucket_server.engine.milvus.options import MilvusOptions
 from vectorbucket_server.engine.milvus.pushdown import keys_expression
 from vectorbucket_server.engine.milvus.wire import Found, Row
 from vectorbucket_server.model import Float32Array, Index
 
 T = TypeVar("T")
+
+_LOOK_AT_DEADLINE_S = 0.1
 
 
 class Access:
@@ -50,6 +53,7 @@ class Access:
         self._name = index_collection(index.bucket_name, index.name)
         self._partition = partition_of(index.index_id)
         self._consistency = "Strong" if options.replicas > 1 else "Bounded"
+        self._timeout_s, self._load_timeout_s = options.timeout_s, options.load_timeout_s
         self._preparing = threading.Lock()
 
     # --- Readiness --------------------------------------------------------------------------------
@@ -69,7 +73,7 @@ class Access:
             NoSuchVectorIndex: It does not exist any more.
             RequestTimeout: The deadline passed.
         """
-        self._checked(lambda: self._make_ready(deadline))
+        self._checked(lambda: self._make_ready(deadline, self._load_timeout_s))
 
     def check_there(self) -> None:
         """Return if the index is still there.
@@ -84,13 +88,21 @@ class Access:
         self._catalogue.prepare(self.index)
         self._connection.begin_load(self._name)
 
-    def _make_ready(self, deadline: Deadline) -> None:
-        with self._preparing:
+    def _make_ready(self, deadline: Deadline, patience_s: float) -> None:
+        """Return once the index is ready, or raise that it is not, while Milvus goes on with it."""
+        given_up_s = time.monotonic() + patience_s
+        while not self._preparing.acquire(timeout=_LOOK_AT_DEADLINE_S):
+            deadline.check()
+            if time.monotonic() > given_up_s:
+                raise still_loading(patience_s)
+        try:
             self._prepare()
-            self._connection.wait_until_loaded(self._name, deadline)
+            self._connection.wait_until_loaded(self._name, given_up_s - time.monotonic(), deadline)
             if self._connection.replica_count(self._name) > 1:
                 self._consistency = "Strong"
             self._strong_read()
+        finally:
+            self._preparing.release()
 
     def _ready(self, call: Callable[[], T], deadline: Deadline) -> T:
         """Make a call; if the index is not ready, make it so, and call again."""
@@ -100,7 +112,7 @@ class Access:
                 return call()
             except (Missing, Unloaded):
                 self.check_there()
-                self._make_ready(deadline)
+                self._make_ready(deadline, self._timeout_s)
             return call()
 
         return self._checked(tried_again)

@@ -30,6 +30,7 @@ from vectorbucket_server.engine.milvus.failures import (
     Refused,
     code_of,
     outcome_of,
+    still_loading,
     translated,
     words_of,
 )
@@ -218,20 +219,19 @@ class Connection:
         """
         self._call("load_collection", name, _async=True, replica_number=self._options.replicas)
 
-    def wait_until_loaded(self, name: str, deadline: Deadline) -> None:
+    def wait_until_loaded(self, name: str, patience_s: float, deadline: Deadline) -> None:
         """Return once a collection is in the memory of the query nodes.
 
         Raises:
             Missing: There is no such collection.
-            ServiceUnavailable: It was not there in time.
-            RequestTimeout: The deadline passed; Milvus goes on with it.
+            ServiceUnavailable: It was not there in time; Milvus goes on with it.
+            RequestTimeout: The deadline passed; the same.
         """
-        given_up = time.monotonic() + self._options.load_timeout_s
+        given_up = time.monotonic() + patience_s
         while not self.is_loaded(name):
             deadline.check()
             if time.monotonic() > given_up:
-                seconds = self._options.load_timeout_s
-                raise ServiceUnavailable(f"Milvus did not load an index within {seconds:g} s")
+                raise still_loading(patience_s)
             time.sleep(_LOAD_PAUSE_S)
 
     def is_loaded(self, name: str) -> bool:

@@ -160,3 +160,10 @@ def translated(  # noqa: PLR0911 - one a kind of failure
         return ServiceUnavailable("Milvus does not know the database any more")
     # Old versions of Milvus have one code for most of what is wrong with a call.
     return Refused(said)
+
+
+def still_loading(waited_s: float) -> ServiceUnavailable:
+    """Return the error of a call about an index that Milvus still brings into memory."""
+    return ServiceUnavailable(
+        f"Milvus is still loading the index, after {max(waited_s, 0.0):.0f} s; call again"
+    )

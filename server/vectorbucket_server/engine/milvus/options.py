@@ -31,7 +31,8 @@ class MilvusOptions:
     noticed by fewer callers, but those who have no deadline of their own wait longer."""
 
     load_timeout_s: float = 600.0
-    """Seconds that Milvus may take to load an index into the memory of its query nodes."""
+    """Seconds for which LoadVectorIndex waits until Milvus has an index in the memory of its query
+    nodes. Other calls wait for ``timeout_s``; Milvus goes on with it in any case."""
 
     catalogue_cache_s: float = 0.5
     """Seconds for which a server remembers what a bucket or an index is before it asks Milvus

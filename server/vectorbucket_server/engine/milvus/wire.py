@@ -105,7 +105,7 @@ def hits_of(found: schema_pb2.SearchResultData) -> Found:
     """Return what Milvus found, for each query; JSON as the bytes that were stored."""
     keys, distances = found.ids.str_id.data, found.scores
     columns = {
-        field.field_name: getattr(field.scalars, field.scalars.WhichOneof("data")).data
+        field.field_name: getattr(field.scalars, _SCALARS[DataType(field.type)]).data
         for field in found.fields_data
     }
     results, start = [], 0

@@ -1,7 +1,7 @@
-"""Connections to a database of the real Milvus, and catalogues over it, for the rooms' own tests.
+"""Connections to a database of the real Milvus, and what works over them, for the rooms' own tests.
 
-Rules of this file: fixtures only. Each catalogue has a connection of its own, as if it stood in
-another server.
+Rules of this file: fixtures only. Each catalogue and each engine has a connection of its own, as if
+it stood in another server.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from milvus_server import MilvusServer
 from vectorbucket_server.engine.base import SilentObserver
 from vectorbucket_server.engine.milvus.catalogue import Catalogue
 from vectorbucket_server.engine.milvus.connection import Connection
+from vectorbucket_server.engine.milvus.engine import MilvusEngine
 from vectorbucket_server.engine.milvus.options import MilvusOptions
 
 MakeCatalogue = Callable[..., Catalogue]
+MakeEngine = Callable[..., MilvusEngine]
 
 CACHE_S = 0.02
 """How long what was read is believed, unless a test says otherwise: changes take that long."""
@@ -62,3 +64,18 @@ def fixture_make_catalogue(connect: Callable[..., Connection]) -> MakeCatalogue:
 def fixture_catalogue(make_catalogue: MakeCatalogue) -> Catalogue:
     """A catalogue of an empty database."""
     return make_catalogue()
+
+
+@pytest.fixture(name="make_engine")
+def fixture_make_engine(milvus_server: MilvusServer, milvus_database: str) -> Iterator[MakeEngine]:
+    """Return what opens engines over that database, with options by keyword."""
+    with ExitStack() as stack:
+
+        def make(**changes: Any) -> MilvusEngine:
+            usual = {"uri": milvus_server.uri, "database": milvus_database}
+            options = MilvusOptions(**(usual | {"catalogue_cache_s": CACHE_S} | changes))
+            engine = MilvusEngine(options)
+            engine.open()
+            return stack.enter_context(closing(engine))
+
+        yield make

@@ -108,4 +108,7 @@ def test_hits_are_given_to_the_queries_that_they_are_of() -> None:
 
 
 def test_nothing_found_is_no_hits() -> None:
-    assert hits_of(schema_pb2.SearchResultData(topks=[0, 0])) == [[], []]
+    found = schema_pb2.SearchResultData(topks=[0, 0])
+    # So a field of which there are no values comes: without what says where they would be.
+    found.fields_data.add(field_name="metadata", type=DataType.JSON)
+    assert hits_of(found) == [[], []]
