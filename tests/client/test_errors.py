@@ -261,69 +261,70 @@ def test_error_survives_copying_and_pickling(leaf: type[VectorBucketError]) -> N
         assert str(again) == str(error)
 
 
-@pytest.mark.parametrize(
-    ("error", "message", "details"),
-    [
+OF_A_THING = [
+    (
+        errors.NoSuchBucket.of("photos"),
+        "bucket 'photos' does not exist",
+        {"bucket": "photos"},
+    ),
+    (
+        errors.NoSuchVectorIndex.of("photos", "faces"),
+        "index 'faces' does not exist in bucket 'photos'",
+        {"bucket": "photos", "index_name": "faces"},
+    ),
+    (
+        errors.NoSuchBucketPolicy.of("photos"),
+        "bucket 'photos' has no policy",
+        {"bucket": "photos"},
+    ),
+    (
+        errors.NoSuchBackup.of("monday"),
+        "backup 'monday' does not exist",
+        {"name": "monday"},
+    ),
+    (
+        errors.BackupAlreadyExist.of("monday"),
+        "backup 'monday' exists already",
+        {"name": "monday"},
+    ),
+    (
+        errors.BucketNameNotAvailable.of("photos"),
+        "bucket 'photos' exists already",
+        {"bucket": "photos"},
+    ),
+    (
+        errors.VectorBucketNotEmpty.of("photos"),
+        "bucket 'photos' still holds indexes; delete them first",
+        {"bucket": "photos"},
+    ),
+    (
+        errors.VectorBucketIndexAlreadyExist.of("photos", "faces"),
+        "index 'faces' exists already in bucket 'photos'",
+        {"bucket": "photos", "index_name": "faces"},
+    ),
+    (
+        errors.TooManyBuckets.of(100),
+        "the account has 100 buckets; the limit is 100",
+        {"limit": "100"},
+    ),
+    (
+        errors.VectorBucketIndexExceedLimit.of("photos", 100),
+        "bucket 'photos' holds 100 indexes; the limit is 100",
+        {"bucket": "photos", "limit": "100"},
+    ),
+    (
+        errors.MemoryBudgetExceeded.of("faces", 700, 500),
         (
-            errors.NoSuchBucket.of("photos"),
-            "bucket 'photos' does not exist",
-            {"bucket": "photos"},
+            "index 'faces' needs 700 bytes of memory, more than is left for indexes; the limit "
+            "is 500 bytes"
         ),
-        (
-            errors.NoSuchVectorIndex.of("photos", "faces"),
-            "index 'faces' does not exist in bucket 'photos'",
-            {"bucket": "photos", "index_name": "faces"},
-        ),
-        (
-            errors.NoSuchBucketPolicy.of("photos"),
-            "bucket 'photos' has no policy",
-            {"bucket": "photos"},
-        ),
-        (
-            errors.NoSuchBackup.of("monday"),
-            "backup 'monday' does not exist",
-            {"name": "monday"},
-        ),
-        (
-            errors.BackupAlreadyExist.of("monday"),
-            "backup 'monday' exists already",
-            {"name": "monday"},
-        ),
-        (
-            errors.BucketNameNotAvailable.of("photos"),
-            "bucket 'photos' exists already",
-            {"bucket": "photos"},
-        ),
-        (
-            errors.VectorBucketNotEmpty.of("photos"),
-            "bucket 'photos' still holds indexes; delete them first",
-            {"bucket": "photos"},
-        ),
-        (
-            errors.VectorBucketIndexAlreadyExist.of("photos", "faces"),
-            "index 'faces' exists already in bucket 'photos'",
-            {"bucket": "photos", "index_name": "faces"},
-        ),
-        (
-            errors.TooManyBuckets.of(100),
-            "the account has 100 buckets; the limit is 100",
-            {"limit": "100"},
-        ),
-        (
-            errors.VectorBucketIndexExceedLimit.of("photos", 100),
-            "bucket 'photos' holds 100 indexes; the limit is 100",
-            {"bucket": "photos", "limit": "100"},
-        ),
-        (
-            errors.MemoryBudgetExceeded.of("faces", 700, 500),
-            (
-                "index 'faces' needs 700 bytes of memory, more than is left for indexes; the limit "
-                "is 500 bytes"
-            ),
-            {"index_name": "faces", "needed_bytes": "700", "limit_bytes": "500"},
-        ),
-    ],
-)
+        {"index_name": "faces", "needed_bytes": "700", "limit_bytes": "500"},
+    ),
+]
+"""An error about a thing, what it says, and the facts that programs get."""
+
+
+@pytest.mark.parametrize(("error", "message", "details"), OF_A_THING)
 def test_error_of_a_thing_names_it(
     error: VectorBucketError, message: str, details: dict[str, str]
 ) -> None:

@@ -1,17 +1,21 @@
-"""A process that writes to an embedded engine and dies at a chosen instruction.
+"""Processes that write to an embedded engine and die at a chosen instruction.
 
-    crash_child.py DATA_DIR SEED POINT NTH
+This program forks one for every line of JSON on its standard input, ``[DATA_DIR, SEED, POINT,
+NTH]``, and answers with another, ``{"exit_code": …, "lines": […]}``; so modules are imported once.
+A child opens the engine, then applies the operations of a seed one after the other, writing
+``begun`` before and ``done`` after each, until the NTH time that it comes to POINT; there it ends
+without a word, as if killed. What the engine does is not changed: methods are wrapped, nothing is
+replaced.
 
-It opens the engine, then applies the operations of a seed one after the other, writing ``begun``
-before and ``done`` after each, until the NTH time that it comes to POINT; there it ends without a
-word, as if killed. What the engine does is not changed: methods are wrapped, nothing is replaced.
-
-Rules of this file: test_crash.py runs it; the engine knows nothing of it.
+Rules of this file: test_crash.py runs it; the engine knows nothing of it; before it forks it never
+starts a thread or an engine, so that every child begins as a new process would.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -39,7 +43,10 @@ DIED = 77
 """The exit code of a process that came to its point."""
 
 _OPERATIONS_MAX = 4_000
-"""After so many it gives up: the point is not on its way."""
+"""After so many it gives up: the point is not on its way. What it says of them fits into a pipe,
+which nobody reads before its end."""
+
+_DIES_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +131,16 @@ def arm(point: Point, nth: int) -> None:
     setattr(point.owner, point.method, dying)
 
 
-def main(data_dir: Path, seed: int, point: Point, nth: int) -> None:
-    """Write until the point is reached."""
+def write_until_dead(data_dir: Path, seed: int, point: Point, nth: int, said: int) -> None:
+    """Write until the point is reached.
+
+    Args:
+        data_dir: Where the engine is.
+        seed: Of the operations.
+        point: Where to die.
+        nth: At which coming.
+        said: The descriptor to write ``begun`` and ``done`` to.
+    """
     indexer._BURST_S = 0.0  # else the indexer would wait until the burst is over
     rebuild._DEAD_MIN, saver._LOOK_AGAIN_S = 20, 0.01  # else neither would have its turn
     engine = EmbeddedEngine(options(data_dir))
@@ -134,11 +149,37 @@ def main(data_dir: Path, seed: int, point: Point, nth: int) -> None:
     arm(point, nth)
     for _, operation in zip(range(_OPERATIONS_MAX), operations(seed), strict=False):
         # Straight to the descriptor: a buffer would die with the process.
-        os.write(1, b"begun\n")
+        os.write(said, b"begun\n")
         apply(engine, index, operation)
-        os.write(1, b"done\n")
+        os.write(said, b"done\n")
     engine.close()
 
 
+def forked(data_dir: str, seed: int, point: str, nth: int) -> dict[str, Any]:
+    """Let a child write until it dies; return its exit code and what it wrote.
+
+    The exit code is negative for a signal: one that does not end in time is killed. What it fails
+    with is on standard error.
+    """
+    reading, said = os.pipe()
+    child = multiprocessing.get_context("fork").Process(
+        target=write_until_dead, args=(Path(data_dir), seed, POINTS[point], nth, said)
+    )
+    child.start()
+    os.close(said)
+    child.join(_DIES_WITHIN_S)
+    if child.exitcode is None:
+        child.kill()
+        child.join()
+    with os.fdopen(reading, encoding="ascii") as lines:
+        return {"exit_code": child.exitcode, "lines": lines.read().split()}
+
+
+def main() -> None:
+    """Do what standard input asks for, until it ends."""
+    for line in sys.stdin:
+        print(json.dumps(forked(*json.loads(line))), flush=True)  # noqa: T201 - the answer
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), POINTS[sys.argv[3]], int(sys.argv[4]))
+    main()

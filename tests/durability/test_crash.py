@@ -6,13 +6,15 @@ last instruction. (tests/durability/test_kill.py kills a whole server at any ins
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -31,24 +33,40 @@ from vectorbucket_server.model import Query
 CHILD = Path(__file__).with_name("crash_child.py")
 
 
-def crash(data_dir: Path, seed: int, point: str, nth: int, ledger: Ledger) -> None:
-    """Run a process until it dies at a point, and note in the ledger what it had come to."""
+Crash: TypeAlias = Callable[[Path, int, str, int, Ledger], None]
+"""Runs a process until it dies at a point, and notes in the ledger what it had come to.
+
+It takes the directory, the seed of the operations, the point, at which coming, and the ledger."""
+
+
+@pytest.fixture(name="crash", scope="module")
+def fixture_crash() -> Iterator[Crash]:
+    """Yield how to crash; all processes that do are forked by one, which has imported all."""
     folders = ("client", "server", "tests", "scripts")
     paths = os.pathsep.join(str(ROOT / folder) for folder in folders)
-    child = subprocess.run(
-        [sys.executable, str(CHILD), str(data_dir), str(seed), point, str(nth)],
-        capture_output=True,
+    with subprocess.Popen(
+        [sys.executable, str(CHILD)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
         env={**os.environ, "PYTHONPATH": paths},
-        timeout=120,
-    )
-    assert child.returncode == DIED, f"{point}: exit code {child.returncode}: {child.stderr}"
-    lines = child.stdout.split()
-    for operation in islice(operations(seed), lines.count("begun")):
-        ledger.begun(operation)
-    for _ in range(lines.count("done")):
-        ledger.answered()
+    ) as parent:
+        asked, answered = parent.stdin, parent.stdout
+        assert asked is not None
+        assert answered is not None
+
+        def crash(data_dir: Path, seed: int, point: str, nth: int, ledger: Ledger) -> None:
+            asked.write(json.dumps([str(data_dir), seed, point, nth]) + "\n")
+            asked.flush()
+            answer = json.loads(answered.readline())
+            assert answer["exit_code"] == DIED, f"{point}: exit code {answer['exit_code']}"
+            lines = answer["lines"]
+            for operation in islice(operations(seed), lines.count("begun")):
+                ledger.begun(operation)
+            for _ in range(lines.count("done")):
+                ledger.answered()
+
+        yield crash
 
 
 def check(data_dir: Path, ledger: Ledger, seed: int) -> None:
@@ -73,7 +91,7 @@ def check(data_dir: Path, ledger: Ledger, seed: int) -> None:
 
 
 def test_crash_at_any_point_loses_nothing_and_leaves_no_half(
-    tmp_path: Path, rounds: Rounds
+    crash: Crash, tmp_path: Path, rounds: Rounds
 ) -> None:
     rng = np.random.default_rng(40)
     ledger = Ledger(DIMENSION)
@@ -98,8 +116,13 @@ def test_crash_at_any_point_loses_nothing_and_leaves_no_half(
         ("after the old generation goes", 4, {0, 1, 2}),
     ],
 )
-def test_start_after_a_crash_goes_on_with_the_checkpoint_that_the_store_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, nth: int, counts: set[int]
+def test_start_after_a_crash_goes_on_with_the_checkpoint_that_the_store_names(  # noqa: PLR0917 - a table's columns
+    crash: Crash,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    point: str,
+    nth: int,
+    counts: set[int],
 ) -> None:
     ledger, data_dir = Ledger(DIMENSION), tmp_path / "data"
     crash(data_dir, 5, point, nth, ledger)

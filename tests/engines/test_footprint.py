@@ -50,7 +50,7 @@ def make(name, dimension):
     made = Index("bucket", name, dimension, DistanceMetric.EUCLIDEAN)
     return engine.put_index(made, indexes_max=1_000)
 
-# Links that are chosen with less care take as much memory and a third of the time.
+# Links that are chosen with less care take as much memory and little time.
 options = EmbeddedOptions(data_dir=folder, sync_writes=False, ef_construction=16)
 engine = EmbeddedEngine(options)
 engine.open()
