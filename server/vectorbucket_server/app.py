@@ -187,10 +187,18 @@ class Server:
             except BaseException:
                 self.stop()
                 raise
+        self._is_serving = True
+        self._tell_serving()
+
+    def _tell_serving(self) -> None:
+        """Log where the server serves, and over what."""
+        settings = self.settings
         rest = {"rest_address": self.rest_address} if self.rest_address else {}
         if self.metrics_address:
             rest["metrics_address"] = self.metrics_address
-        self._is_serving = True
+        if settings.engine == "milvus":
+            rest["milvus_uri"] = settings.milvus_uri
+            rest["milvus_database"] = settings.milvus_database
         self._log.info("serving", grpc_address=self.address, engine=settings.engine, **rest)
 
     def stop(self) -> None:
@@ -234,6 +242,8 @@ class Server:
             self._translator.hurry()
 
     def _statistics(self) -> EngineStatistics:
+        """Return what the engine holds, or raise soon: whoever scrapes waits for a few seconds."""
+        self.engine.check()
         return self.engine.statistics()
 
     def _translator_state(self) -> TranslatorState | None:

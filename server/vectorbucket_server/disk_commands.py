@@ -205,9 +205,15 @@ def _settings(data_dir: str | None, config: Path | None) -> Settings:
     """Return the settings, as serve reads them.
 
     Raises:
-        BadSettings: They cannot be used.
+        BadSettings: They cannot be used, or are those of a server that has no data directory.
     """
-    return load_settings(Settings, {} if data_dir is None else {"data_dir": data_dir}, config)
+    settings = load_settings(Settings, {} if data_dir is None else {"data_dir": data_dir}, config)
+    if data_dir is None and settings.engine != "embedded":
+        raise BadSettings(
+            f"the engine {settings.engine} keeps nothing in a data directory; name one of the "
+            "engine embedded with --data-dir"
+        )
+    return settings
 
 
 # --- Showing --------------------------------------------------------------------------------------

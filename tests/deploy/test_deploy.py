@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import yaml
 
 from house import ROOT
 from vectorbucket_server.door_settings import ENVIRONMENT_PREFIX
+from vectorbucket_server.engine.milvus.options import MilvusOptions
 from vectorbucket_server.settings import Settings, load_settings
 
 DEPLOY = ROOT / "server" / "deploy"
@@ -47,6 +49,12 @@ def pod() -> dict[str, Any]:
 def container() -> dict[str, Any]:
     (only,) = pod()["containers"]
     return dict(only)
+
+
+def milvus_pod() -> dict[str, Any]:
+    deployment = objects()["Deployment", "vectorbucket"]
+    spec: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return spec
 
 
 def told_settings(tmp_path: Path) -> Settings:
@@ -103,6 +111,16 @@ def test_image_compiles_for_every_machine_unless_told_otherwise() -> None:
     assert 'HNSWLIB_NATIVE=""' in instructions("ARG")
     (install,) = [line for line in instructions("RUN") if "pip install" in line]
     assert 'if [ -z "${HNSWLIB_NATIVE}" ]; then export HNSWLIB_NO_NATIVE=1; fi' in install
+
+
+def test_image_has_the_extras_that_are_wanted() -> None:
+    assert 'EXTRAS="server,telemetry"' in instructions("ARG")
+    (install,) = [line for line in instructions("RUN") if "pip install" in line]
+    assert install.endswith('".[${EXTRAS}]"')
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    (told,) = re.findall(r"--build-arg EXTRAS=([a-z,]+)", DOCKERFILE.read_text("utf-8"))
+    assert {*told.split(",")} == {"server", "telemetry", "milvus"}
+    assert {*told.split(",")} <= {*project["optional-dependencies"]}
 
 
 def test_image_sets_only_settings_that_exist() -> None:
@@ -172,7 +190,7 @@ def test_unit_gives_a_stop_the_time_that_it_takes() -> None:
 
 
 def test_manifests_are_valid() -> None:
-    assert len(MANIFESTS) == 3
+    assert len(MANIFESTS) == 4
     done = run(SCRIPTS / "kubernetes-validate", "--strict", *MANIFESTS)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -237,3 +255,31 @@ def test_pod_can_do_no_more_than_it_needs() -> None:
     assert context["capabilities"] == {"drop": ["ALL"]}
     assert pod()["securityContext"]["runAsNonRoot"] is True
     assert "/tmp" in {one["mountPath"] for one in container()["volumeMounts"]}  # noqa: S108
+
+
+def test_servers_before_milvus_are_those_of_the_stateful_set_without_a_disk(tmp_path: Path) -> None:
+    deployment = objects()["Deployment", "vectorbucket"]["spec"]
+    stateful = objects()["StatefulSet", "vectorbucket"]["spec"]
+    assert deployment["replicas"] > 1
+    assert deployment["selector"] == stateful["selector"]
+    assert deployment["template"]["metadata"] == stateful["template"]["metadata"]
+    (only,) = milvus_pod()["containers"]
+    same = set(container()) - {"resources"}
+    assert {name: only[name] for name in same} == {name: container()[name] for name in same}
+    assert set(only) - set(container()) == {"env"}
+    settings = told_settings(tmp_path)
+    takes_s = settings.drain_notice_s + settings.drain_grace_s + 2 * MilvusOptions().timeout_s
+    assert milvus_pod()["terminationGracePeriodSeconds"] > takes_s
+    assert {"name": "data", "emptyDir": {"sizeLimit": "1Gi"}} in milvus_pod()["volumes"]
+    assert milvus_pod()["securityContext"].items() <= pod()["securityContext"].items()
+
+
+def test_servers_before_milvus_are_told_settings_that_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (only,) = milvus_pod()["containers"]
+    for one in only["env"]:
+        monkeypatch.setenv(one["name"], one.get("value", "me:secret"))
+    settings = told_settings(tmp_path)
+    assert settings.engine == "milvus"
+    assert settings.milvus_options() == MilvusOptions(uri="http://milvus:19530", token="me:secret")  # noqa: S106 - nobody's

@@ -84,6 +84,7 @@ def test_rows_are_what_an_operator_asks_about() -> None:
         "Ingestion",
         "Indexes",
         "Disk",
+        "Milvus",
         "Process",
     ]
 

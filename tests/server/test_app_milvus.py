@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import socket
 import subprocess
 import sys
@@ -10,7 +12,10 @@ import pytest
 
 from rpc import WAIT_S
 from vectorbucket.errors import ServiceUnavailable
-from vectorbucket_server.app import Server
+from vectorbucket_server.app import Server, running_server
+from vectorbucket_server.engine.memory import MemoryEngine
+from vectorbucket_server.model import EngineStatistics
+from vectorbucket_server.observability.logs import make_logger
 from vectorbucket_server.settings import Settings
 
 
@@ -48,3 +53,41 @@ def test_package_that_the_engine_on_milvus_needs_is_named_where_it_is_missing() 
     assert "the engine milvus needs the package pymilvus, which is not installed" in done.stderr
     assert "pip install 'vectorbucket[server,milvus]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_metrics_do_not_wait_for_what_is_away() -> None:
+    class AwayEngine(MemoryEngine):
+        """Would wait for long."""
+
+        asked = 0
+
+        def check(self) -> None:
+            raise ServiceUnavailable("Milvus does not answer")
+
+        def statistics(self) -> EngineStatistics:
+            self.asked += 1
+            return super().statistics()
+
+    engine = AwayEngine()
+    text = Server(Settings(engine="memory", log_level="error"), engine=engine).metrics.text()
+    assert "vectorbucket_scrape_errors_total 1.0" in text
+    assert "\nvectorbucket_vectors " not in text
+    assert engine.asked == 0
+
+
+def test_log_says_which_milvus_it_is_and_no_token() -> None:
+    settings = Settings(
+        engine="milvus",
+        milvus_uri="http://milvus.example:19530",
+        milvus_token="me:secret",  # noqa: S106 - nobody's
+        milvus_database="shops",
+        grpc_address="127.0.0.1:0",
+    )
+    log = io.StringIO()
+    with running_server(settings, engine=MemoryEngine(), log=make_logger("json", "info", log)):
+        pass
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    (serving,) = [line for line in lines if line["event"] == "serving"]
+    assert serving["milvus_uri"] == "http://milvus.example:19530"
+    assert serving["milvus_database"] == "shops"
+    assert "secret" not in log.getvalue()

@@ -73,7 +73,7 @@ def test_help_describes_every_setting_and_its_default() -> None:
         first_words = " ".join((field.description or "").replace("``", "").split()[:5])
         assert first_words in words, name
     assert "[default: 127.0.0.1:50051]" in words
-    assert "embedded|memory" in words
+    assert "embedded|milvus|memory" in words
 
 
 def test_every_setting_has_a_flag(served: Served, tmp_path: Path) -> None:
@@ -96,9 +96,12 @@ def test_every_setting_has_a_flag(served: Served, tmp_path: Path) -> None:
         *("--no-health", "--no-reflection"),
         *("--rate-limits", "oss", "--rate-limit", "QueryVectors=100"),
         *("--bucket-log-rotate-s", "60", "--bucket-log-bytes-max", "5000"),
+        *("--milvus-uri", "http://milvus:19530", "--milvus-token", "me:secret"),
+        *("--milvus-database", "shops", "--milvus", "shards=2", "--milvus", "timeout_s=0.5"),
     )
     assert set(settings.model_fields_set) == set(Settings.model_fields)
     assert settings.limit == {"top_k_max": 7, "put_vectors_max": 8}
+    assert settings.milvus == {"shards": 2, "timeout_s": 0.5}
     assert settings.embedded == {"m": 8, "turn_target_s": 0.5}
     assert (settings.insecure, settings.sync_writes) == (True, False)
 

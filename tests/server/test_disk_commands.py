@@ -336,3 +336,21 @@ def test_disk_that_does_not_answer_is_told(
         monkeypatch.setattr(Path, name, refuse)
     code, _, error = run(*command, "--data-dir", options.data_dir)
     assert (code, "Permission denied" in error) == (FAILED, True)
+
+
+@pytest.mark.parametrize("name", sorted(DISK_COMMANDS))
+def test_settings_of_another_engine_have_no_data_directory(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VECTORBUCKET_ENGINE", "milvus")
+    monkeypatch.chdir(tmp_path)
+    more: list[object] = []
+    if name in ("rebuild", "restore"):
+        more = ["--all"] if name == "rebuild" else [tmp_path / "backup"]
+    code, out, err = run(name, *more)
+    assert (code, out) == (WRONG_ARGUMENTS, "")
+    assert "the engine milvus keeps nothing in a data directory" in err
+    # One that is named is meant.
+    code, _, err = run(name, *more, "--data-dir", tmp_path / "nothing")
+    assert code == FAILED
+    assert "milvus" not in err

@@ -29,7 +29,9 @@ class VectorServiceStub(object):
     """VectorService puts, gets, lists, scans, deletes and queries the vectors of an index.
 
     Promises: a put or delete that was acknowledged is on disk (by default synced) and is seen by the
-    very next get, list, scan and query of any caller. A batch is stored whole or not at all.
+    very next get, list, scan and query of any caller. A batch is stored whole or not at all. Where an
+    engine spreads an index over machines (Milvus), on their disks, and readers may see parts of a
+    batch before it is acknowledged.
 
     Message sizes: the server takes messages up to 64 MiB. Its pages and stream messages stay under 4
     MiB, the default receive limit of most gRPC libraries, unless a single vector with its metadata
@@ -119,7 +121,9 @@ class VectorServiceServicer(object):
     """VectorService puts, gets, lists, scans, deletes and queries the vectors of an index.
 
     Promises: a put or delete that was acknowledged is on disk (by default synced) and is seen by the
-    very next get, list, scan and query of any caller. A batch is stored whole or not at all.
+    very next get, list, scan and query of any caller. A batch is stored whole or not at all. Where an
+    engine spreads an index over machines (Milvus), on their disks, and readers may see parts of a
+    batch before it is acknowledged.
 
     Message sizes: the server takes messages up to 64 MiB. Its pages and stream messages stay under 4
     MiB, the default receive limit of most gRPC libraries, unless a single vector with its metadata
@@ -181,8 +185,9 @@ class VectorServiceServicer(object):
         puts replace, sending everything again in a new stream is also correct, only slower.)
 
         A sender that is faster than the disk or the indexer is slowed down: the server reads the next
-        message when the one before was answered. Set no deadline on the call; watch for answers
-        instead. Half-close after the last message and read answers to the end.
+        message when the one before was stored. Several that have come may be answered together. Set no
+        deadline on the call; watch for answers instead. Half-close after the last message and read
+        answers to the end.
 
         Errors that end the stream, and what to do:
 
@@ -375,7 +380,9 @@ class VectorService(object):
     """VectorService puts, gets, lists, scans, deletes and queries the vectors of an index.
 
     Promises: a put or delete that was acknowledged is on disk (by default synced) and is seen by the
-    very next get, list, scan and query of any caller. A batch is stored whole or not at all.
+    very next get, list, scan and query of any caller. A batch is stored whole or not at all. Where an
+    engine spreads an index over machines (Milvus), on their disks, and readers may see parts of a
+    batch before it is acknowledged.
 
     Message sizes: the server takes messages up to 64 MiB. Its pages and stream messages stay under 4
     MiB, the default receive limit of most gRPC libraries, unless a single vector with its metadata

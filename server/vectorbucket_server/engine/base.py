@@ -99,7 +99,7 @@ class Engine(ABC):
 
     @abstractmethod
     def hurry(self) -> None:
-        """Let ``close`` leave out what only makes the next start quicker; at any time."""
+        """Let ``close`` do no more than it must, and nobody wait for another service; any time."""
 
     @abstractmethod
     def check(self) -> None:

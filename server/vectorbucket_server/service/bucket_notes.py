@@ -1,12 +1,14 @@
 """Which calls leave a line in a bucket's own log: those on a bucket whose logging is on.
 
 Rules of this file: it is asked at the end of every call, refused ones included, so it costs no more
-than a look into a dictionary; a call of which nothing is known leaves nothing; it never raises.
+than a look into what the engine remembers, and waits for nothing that is away: a call that failed
+for that would keep its thread for as long again. A call of which nothing is known leaves nothing;
+it never raises.
 """
 
 from __future__ import annotations
 
-from vectorbucket.errors import VectorBucketError
+from vectorbucket.errors import ServiceUnavailable, VectorBucketError
 from vectorbucket_server.engine.base import Engine
 from vectorbucket_server.observability.bucket_logs import BucketLogs
 from vectorbucket_server.observability.logs import CallRecord
@@ -32,6 +34,8 @@ class BucketNotes:
         logging = record.logging
         if logging is None:
             try:
+                if record.reason == ServiceUnavailable.__name__:
+                    self._engine.check()
                 logging = self._engine.get_bucket(record.bucket).logging
             except VectorBucketError:
                 return

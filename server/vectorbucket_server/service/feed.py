@@ -4,9 +4,10 @@ A worker that waits for the next message of a call cannot be woken by anything e
 not by a newer stream that takes this one's place. So another thread waits for the message, and the
 worker waits for whichever comes first.
 
-Rules of this file: the next message is asked for only when it is wanted, so that a stream holds one
-message at a time; an interruption never loses an answer, because it is seen only between messages;
-the source is closed by the thread that reads it.
+Rules of this file: the next message is asked for only when it is wanted, or to know whether there
+is one, so that a stream holds one that waits at most, beside the one that it works on; an
+interruption never loses an answer, because it is seen only between messages; the source is closed
+by the thread that reads it.
 """
 
 from __future__ import annotations

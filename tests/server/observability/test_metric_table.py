@@ -18,7 +18,10 @@ from vectorbucket_server.observability.metric_table import (
 
 NAMES = [metric.name for metric in METRICS]
 UNITS = {"seconds": "_seconds", "bytes": "_bytes", "share": "_ratio", "1": "_info"}
-BOUNDED = {"method", "code", "kind", "reason", "direction", "plan", "work", "version", "engine"}
+BOUNDED = {
+    *("method", "code", "kind", "reason", "direction", "plan", "work", "version", "engine"),
+    *("call", "outcome"),
+}
 
 
 def test_no_name_stands_twice() -> None:

@@ -27,10 +27,12 @@ from rpc import (
 )
 from rpc_calls import CALLS, KEY
 from stubborn import eventually
-from vectorbucket.errors import SignatureDoesNotMatch
+from vectorbucket.errors import ServiceUnavailable, SignatureDoesNotMatch
 from vectorbucket.v1 import bucket_pb2, bucket_service_pb2
 from vectorbucket_server.app import Server
 from vectorbucket_server.auth.entries import FAULT, PRINCIPAL, REMOTE_ADDRESS, encode_fault
+from vectorbucket_server.engine.memory import MemoryEngine
+from vectorbucket_server.model import Bucket
 
 Lines = Callable[[], list[dict[str, Any]]]
 
@@ -252,3 +254,37 @@ def test_no_line_holds_a_vector_or_metadata(logged_server: Server, folder: Path)
     assert len(text.splitlines()) == 4
     for word in ("1.2345", "confidential", "secret-key"):
         assert word not in text
+
+
+def test_call_that_failed_for_what_is_away_does_not_wait_for_it_again(
+    start_server: StartServer, folder: Path, lines: Lines
+) -> None:
+    class AwayEngine(MemoryEngine):
+        """Cannot reach what it works with, once it is told so."""
+
+        is_away = False
+        asked = 0
+
+        def get_bucket(self, bucket_name: str) -> Bucket:
+            if self.is_away:
+                self.asked += 1
+                raise ServiceUnavailable("Milvus does not answer")
+            return super().get_bucket(bucket_name)
+
+        def check(self) -> None:
+            if self.is_away:
+                raise ServiceUnavailable("Milvus does not answer")
+
+    engine = AwayEngine()
+    server = start_server(over=engine, bucket_log_dir=folder)
+    with stubs_of(server.address) as stubs:
+        stubs.make_index()
+        log_to(stubs, "audit")
+        engine.is_away = True
+        assert "does not answer" in refused(lambda: stubs.put(vector_of("a"))).message
+        assert engine.asked == 1
+        engine.is_away = False
+        stubs.put(vector_of("b"))
+    server.stop()
+    assert engine.asked == 1
+    assert methods(lines()) == ["PutBucketLogging", "PutVectorsBatch"]

@@ -15,6 +15,7 @@ are Strong, because such a read has asked only one of them.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -45,9 +46,19 @@ class Access:
         connection: Connection,
         catalogue: Catalogue,
         options: MilvusOptions,
+        on_gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take what is needed; nothing is asked of Milvus yet."""
+        """Take what is needed; nothing is asked of Milvus yet.
+
+        Args:
+            index: The index.
+            connection: To the database.
+            catalogue: Of the database.
+            options: Of the engine.
+            on_gone: Called whenever it is found that the index does not exist any more.
+        """
         self.index = index
+        self._on_gone = on_gone
         self._connection = connection
         self._catalogue = catalogue
         self._name = index_collection(index.bucket_name, index.name)
@@ -55,6 +66,8 @@ class Access:
         self._consistency = "Strong" if options.replicas > 1 else "Bounded"
         self._timeout_s, self._load_timeout_s = options.timeout_s, options.load_timeout_s
         self._preparing = threading.Lock()
+        self._made_ready_s = -math.inf
+        """When somebody last made the index ready."""
 
     # --- Readiness --------------------------------------------------------------------------------
 
@@ -82,25 +95,38 @@ class Access:
             NoSuchVectorIndex: It is not.
         """
         if not self._catalogue.is_there(self.index):
+            self._on_gone()
             raise NoSuchVectorIndex.of(self.index.bucket_name, self.index.name)
 
     def _prepare(self) -> None:
         self._catalogue.prepare(self.index)
         self._connection.begin_load(self._name)
 
-    def _make_ready(self, deadline: Deadline, patience_s: float) -> None:
-        """Return once the index is ready, or raise that it is not, while Milvus goes on with it."""
+    def _make_ready(
+        self, deadline: Deadline, patience_s: float, unready_s: float = math.inf
+    ) -> None:
+        """Return once the index is ready, or raise that it is not, while Milvus goes on with it.
+
+        Args:
+            deadline: How long the caller waits.
+            patience_s: How long he would, without one.
+            unready_s: When it was not. If others have made it ready since, there is nothing to do:
+                so of many who find out at the same time, one does it for all.
+        """
         given_up_s = time.monotonic() + patience_s
         while not self._preparing.acquire(timeout=_LOOK_AT_DEADLINE_S):
             deadline.check()
             if time.monotonic() > given_up_s:
                 raise still_loading(patience_s)
         try:
+            if self._made_ready_s > unready_s:
+                return
             self._prepare()
             self._connection.wait_until_loaded(self._name, given_up_s - time.monotonic(), deadline)
             if self._connection.replica_count(self._name) > 1:
                 self._consistency = "Strong"
             self._strong_read()
+            self._made_ready_s = time.monotonic()
         finally:
             self._preparing.release()
 
@@ -111,8 +137,9 @@ class Access:
             try:
                 return call()
             except (Missing, Unloaded):
+                unready_s = time.monotonic()
                 self.check_there()
-                self._make_ready(deadline, self._timeout_s)
+                self._make_ready(deadline, self._timeout_s, unready_s)
             return call()
 
         return self._checked(tried_again)
@@ -121,6 +148,9 @@ class Access:
         """Make a call; tell an index that is gone from a call that is wrong."""
         try:
             return call()
+        except NoSuchVectorIndex:
+            self._on_gone()
+            raise
         except (Missing, Unloaded, Refused) as error:
             self.check_there()
             raise InternalError("Milvus refused a call about an index that it has") from error

@@ -12,7 +12,7 @@ that none takes away that of another.
 
 A server may die with its mark on a bucket. So a mark is good for a time only: whoever has seen the
 same one for ``2 * timeout_s``, by his own clock, takes it away. A deleter who has got no further
-within a quarter of that gives up, and dropping the claim, a call of Milvus, takes half of it at
+within a quarter of that gives up, and renaming the claim, a call of Milvus, takes half of it at
 most. No clock is compared with another one.
 
 What was read is believed for ``catalogue_cache_s``. Changes of policy, of logging, and deletions
@@ -179,20 +179,24 @@ class Catalogue:
         # Most that are not empty are found to be so without a mark.
         self._check_empty(claim)
         token, began_s = str(self._new_id()), self._clock()
+
+        def check_in_time() -> None:
+            if self._clock() - began_s > self._mark_s / 4:
+                raise ServiceUnavailable(f"Milvus was too slow to delete bucket {bucket_name!r}")
+
         try:
             self._mark(claim, token, is_on=True)
         except Missing as error:
             raise NoSuchBucket.of(bucket_name) from error
         try:
             self._check_empty(claim)
-            if self._clock() - began_s > self._mark_s / 4:
-                raise ServiceUnavailable(f"Milvus was too slow to delete bucket {bucket_name!r}")
+            check_in_time()
         except VectorBucketError:
             with suppress(Missing, ServiceUnavailable):
                 self._mark(claim, token, is_on=False)
             raise
         # From here on the mark stays: if this fails, it may be done by Milvus all the same.
-        if not self._claims.drop_bucket(claim):
+        if not self._claims.drop_bucket(claim, check_in_time):
             raise NoSuchBucket.of(bucket_name)
         self._claims.finish_drops()
         self._outlast_caches()
@@ -311,10 +315,6 @@ class Catalogue:
         """Return whether an index is still this one, as Milvus says."""
         claim = self._claims.indexes.ask(index_collection(index.bucket_name, index.name))
         return claim is not None and claim.index.index_id == index.index_id
-
-    def forget(self, index: Index) -> None:
-        """Ask Milvus when somebody asks for the index again."""
-        self._claims.indexes.forget(index_collection(index.bucket_name, index.name))
 
     def _check_there(self, index: Index) -> None:
         if not self.is_there(index):

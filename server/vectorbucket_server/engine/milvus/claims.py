@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-from vectorbucket.errors import InternalError
+from vectorbucket.errors import InternalError, VectorBucketError
 from vectorbucket_server.engine.milvus.connection import Connection
 from vectorbucket_server.engine.milvus.definitions import (
     BUCKETS_PREFIX,
@@ -110,20 +110,32 @@ class Claims:
             else:
                 return
 
-    def drop_bucket(self, claim: BucketClaim) -> bool:
-        """Drop a bucket's collection; return False if it is another one's by now."""
-        return self._drop(bucket_collection(claim.name), claim, self.buckets)
+    def drop_bucket(self, claim: BucketClaim, check: Callable[[], None] = lambda: None) -> bool:
+        """Drop a bucket's collection; return False if it is another one's by now.
+
+        Args:
+            claim: The bucket.
+            check: Called before each attempt; raises if it would come too late.
+        """
+        return self._drop(bucket_collection(claim.name), claim, self.buckets, check)
 
     def drop_index(self, claim: IndexClaim) -> bool:
         """Drop an index's collection, with all rows; return False if it is another one's by now."""
         collection = index_collection(claim.index.bucket_name, claim.name)
         return self._drop(collection, claim, self.indexes)
 
-    def _drop(self, collection: str, claim: Claim, remembered: Remembered[Claim]) -> bool:
+    def _drop(
+        self,
+        collection: str,
+        claim: Claim,
+        remembered: Remembered[Claim],
+        check: Callable[[], None] = lambda: None,
+    ) -> bool:
         gone = gone_collection(claim.nonce)
         for _ in range(_ATTEMPTS):
             if not _is(claim, remembered.ask(collection)):
                 return False
+            check()
             try:
                 self._connection.rename(collection, gone)
             except (Missing, Refused):
@@ -134,11 +146,15 @@ class Claims:
         raise InternalError(f"Milvus refuses to rename collection {collection}")
 
     def finish_drops(self) -> None:
-        """Finish what others began to drop and could not, because they died."""
-        for gone in self._starting(GONE_PREFIX):
-            # What cannot be finished stays for the operator to see; whoever began it was told.
-            with suppress(InternalError):
-                self._finish(gone)
+        """Finish what others began to drop and could not, because they died; as far as it goes.
+
+        Whoever calls this has done what he was asked for: a failure here is none of his.
+        """
+        with suppress(VectorBucketError):
+            for gone in self._starting(GONE_PREFIX):
+                # What cannot be finished stays for the operator to see; whoever began it was told.
+                with suppress(InternalError):
+                    self._finish(gone)
 
     def _finish(self, gone: str) -> bool:
         """Drop what was renamed; if it is not what was meant, give its name back.

@@ -287,7 +287,7 @@ class Connection:
             partition: Its partition.
             expression: Which rows.
             fields: What is wanted of each.
-            consistency: ``Strong``, ``Session`` or ``Bounded``.
+            consistency: ``Strong`` or ``Bounded``.
             limit: At most so many; None: all.
             deadline: How long the caller waits.
 
@@ -379,6 +379,8 @@ class Connection:
                 now = time.monotonic()
                 self._observer.backend_called(method, outcome_of(error), now - began)
                 deadline.check()
+                if self._client is None:
+                    raise ServiceUnavailable("the connection to Milvus was closed") from None
                 if not (code_of(error) in PASSES and now + pause_s < given_up):
                     carries_data = method in _CARRY_DATA
                     # A cause is logged with its text.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from vectorbucket.errors import MethodNotAllowed, ServiceUnavailable
@@ -53,7 +54,7 @@ class MilvusEngine(Engine):
         self._options = options
         self._lock = threading.Lock()
         self._open: dict[int, OpenIndex] = {}
-        """By index id; what was deleted by others leaves when somebody asks for it."""
+        """By index id; what others deleted leaves when a call finds that out."""
         self._checking = threading.Lock()
         self._checked_s = -_CHECK_EVERY_S
         self._check_failure: ServiceUnavailable | None = None
@@ -88,7 +89,8 @@ class MilvusEngine(Engine):
             self._open.clear()
 
     def hurry(self) -> None:
-        """Do nothing: disconnecting is quick."""
+        """Disconnect: calls that wait for Milvus end with ServiceUnavailable."""
+        self._connection.close()
 
     def check(self) -> None:
         """Return if Milvus answers; it is asked once for those who ask within a second."""
@@ -136,7 +138,9 @@ class MilvusEngine(Engine):
     def put_index(self, index: Index, *, indexes_max: int) -> Index:
         """Make an index; Milvus goes on to load it when this has returned."""
         made = self._catalogue.put_index(index, indexes_max=indexes_max)
-        self._opened(made).access.prepare()
+        # It is made; if Milvus fails just now, whoever uses it first lets it be loaded.
+        with suppress(ServiceUnavailable):
+            self._opened(made).access.prepare()
         return made
 
     def get_index(self, bucket_name: str, index_name: str) -> Index:
@@ -151,8 +155,7 @@ class MilvusEngine(Engine):
 
     def delete_index(self, index: Index) -> None:
         """Delete an index and its vectors."""
-        with self._lock:
-            self._open.pop(index.index_id, None)
+        self._forget(index)
         self._catalogue.delete_index(index)
 
     def index_statistics(self, index: Index) -> IndexStatistics:
@@ -258,6 +261,17 @@ class MilvusEngine(Engine):
         with self._lock:
             opened = self._open.get(index.index_id)
             if opened is None:
-                opened = OpenIndex(index, self._connection, self._catalogue, self._options)
+                opened = OpenIndex(
+                    index,
+                    self._connection,
+                    self._catalogue,
+                    self._options,
+                    on_gone=lambda: self._forget(index),
+                )
                 self._open[index.index_id] = opened
             return opened
+
+    def _forget(self, index: Index) -> None:
+        """Keep nothing for an index that does not exist any more."""
+        with self._lock:
+            self._open.pop(index.index_id, None)

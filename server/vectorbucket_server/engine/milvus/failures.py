@@ -18,9 +18,12 @@ from vectorbucket.errors import QpsLimitExceeded, ServiceUnavailable
 
 _NOT_READY, _UNAVAILABLE, _TOO_MANY_REQUESTS = 1, 2, 4
 _RATE_LIMIT, _FORCE_DENY, _DISK_LIMIT, _MEMORY_LIMIT = 8, 9, 7, 3
+_BEHIND, _WANT = 11, 12
 _COLLECTION_NOT_FOUND, _NOT_LOADED, _NOT_FULLY_LOADED = 100, 101, 103
 _PARTITION_NOT_FOUND, _PARTITION_NOT_LOADED, _PARTITION_NOT_FULLY_LOADED = 200, 201, 202
 _DATABASE_NOT_FOUND = 800
+_SEGMENT_WANT = 605
+_CANCELED, _TIMEOUT = 10_000, 10_001
 _OLD_STYLE = 65_535
 
 _NO_ANSWER = -1
@@ -31,8 +34,10 @@ _OF_THE_CLIENT = -2
 
 PASSES = frozenset(
     {_NOT_READY, _UNAVAILABLE, _TOO_MANY_REQUESTS}
+    # A service that is behind, and a collection that is being put in order.
+    | {_BEHIND, 106, 110}
     # Replicas, channels, segments and nodes that are being moved.
-    | {400, 401, 500, 501, 502, 503, 600, 601, 602, 901, 902, 903}
+    | {400, 401, 500, 501, 502, 503, 505, 507, 600, 601, 602, 901, 902, 903, 904, 905, 906}
 )
 """Codes of what is over when Milvus has put itself in order."""
 
@@ -40,10 +45,18 @@ _MISSING = frozenset({_COLLECTION_NOT_FOUND, _PARTITION_NOT_FOUND})
 _UNLOADED = frozenset(
     {_NOT_LOADED, _NOT_FULLY_LOADED, _PARTITION_NOT_LOADED, _PARTITION_NOT_FULLY_LOADED}
 )
-_FULL = frozenset({_FORCE_DENY, _DISK_LIMIT, _MEMORY_LIMIT})
+_FULL = frozenset({_FORCE_DENY, _DISK_LIMIT, _MEMORY_LIMIT, _WANT, _SEGMENT_WANT})
 
 _NO_PARTITION = re.compile(r"partition name \S+ not found")
 """What reads say in the old style where writes say 200."""
+
+_GIVEN_UP = re.compile(
+    r"proxy TaskCondition context Done"
+    r"|fail(ed)? to (query|search)\b.*\bcontext (deadline exceeded|canceled)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What is said in the old style where our time was over before Milvus had an answer: while its
+nodes still catch up after a restart, for instance. Texts about filters begin otherwise."""
 
 _STRANGER = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 _WRONG = frozenset(
@@ -84,6 +97,11 @@ def code_of(error: MilvusException | grpc.RpcError) -> int:
         return _NO_ANSWER
     if error.code == _OLD_STYLE and _NO_PARTITION.fullmatch(error.message):
         return _PARTITION_NOT_FOUND
+    # Some part of Milvus gave up, on another or because we did.
+    if error.code in {_CANCELED, _TIMEOUT} or (
+        error.code == _OLD_STYLE and _GIVEN_UP.fullmatch(error.message)
+    ):
+        return _NO_ANSWER
     return int(error.code)
 
 

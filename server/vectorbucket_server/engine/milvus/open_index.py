@@ -18,7 +18,7 @@ from vectorbucket_server.engine.milvus.connection import Connection
 from vectorbucket_server.engine.milvus.options import MilvusOptions
 from vectorbucket_server.engine.milvus.pushdown import keys_expression
 from vectorbucket_server.engine.milvus.reads import KEYS_A_CALL, Reads, in_parts
-from vectorbucket_server.engine.milvus.rows import rows_of
+from vectorbucket_server.engine.milvus.rows import in_messages, rows_of
 from vectorbucket_server.engine.milvus.visibility import Visibility
 from vectorbucket_server.model import Index, VectorBatch
 
@@ -34,11 +34,13 @@ class OpenIndex:
         connection: Connection,
         catalogue: Catalogue,
         options: MilvusOptions,
+        on_gone: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take what is needed; nothing is asked of Milvus yet."""
+        """Take what is needed; nothing is asked of Milvus yet. See Access."""
         self.index = index
-        self.access = Access(index, connection, catalogue, options)
+        self.access = Access(index, connection, catalogue, options, on_gone)
         self.reads = Reads(self.access, options)
+        self._timeout_s = options.timeout_s
         self._order = threading.Lock()
         """Held by whoever writes under a guard."""
         self._visibility = Visibility(self.access.probe)
@@ -58,7 +60,8 @@ class OpenIndex:
 
         def store() -> None:
             # What is begun is finished, whether the caller waits for it or not.
-            self.access.upsert(rows, NO_DEADLINE)
+            for some in in_messages(rows):
+                self.access.upsert(some, NO_DEADLINE)
 
         admitted = True
         if guard is None:
@@ -85,7 +88,7 @@ class OpenIndex:
             for some in in_parts(list(dict.fromkeys(keys)), KEYS_A_CALL):
                 self.access.delete(keys_expression(some), NO_DEADLINE)
 
-        _patiently(remove, None, deadline)
+        _patiently(remove, self._timeout_s, deadline)
         self.wait_until_visible(NO_DEADLINE)
 
 

@@ -9,6 +9,7 @@ and new, and answers it once, so that a short answer says nothing about what fol
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from vectorbucket_server.engine.base import NO_DEADLINE, Deadline
@@ -41,7 +42,10 @@ _ANSWER_BYTES = 32 * 1024 * 1024
 """Bytes of one answer, at most about: Milvus sends no more than 64 MiB."""
 
 _HITS_A_CALL = 20_000
-"""Hits of one search, all its queries together; as many fewer as they carry metadata."""
+"""Hits of one search, all its queries together; with metadata fewer: what fits one answer."""
+
+_TOP_K_MAX = 16_384
+"""Hits for one query of a search: Milvus' own limit. For more, all that match are looked at."""
 
 _EF_MAX = 32_768
 _COUNT = "count(*)"
@@ -109,15 +113,25 @@ class Reads:
         """Return the nearest vectors; see Engine.query_vectors."""
         expression = "" if query.filter is None else boolean_expression(query.filter)
         ef = query.ef_search or self._ef
-        hits_a_call = _HITS_A_CALL // (10 if query.return_metadata else 1)
+        fitting = self._rows_a_call(data=False, metadata=True)
+        # More than fit come without metadata, which are fetched when it is known whose.
+        is_too_large = query.return_metadata and query.top_k > fitting
+        sought = replace(query, return_metadata=False) if is_too_large else query
+        hits_a_call = min(_HITS_A_CALL, fitting) if sought.return_metadata else _HITS_A_CALL
         results: list[list[Hit]] = []
         queries = searchable(self._index.metric, query.vectors)
         for vectors in in_parts(queries, max(1, hits_a_call // query.top_k)):
             deadline.check()
-            results += self._searched(vectors, query, expression, ef, deadline)
+            results += self._searched(vectors, sought, expression, ef, deadline)
         short = [number for number, hits in enumerate(results) if len(hits) < query.top_k]
-        if short and self.count(expression, deadline) > min(len(results[n]) for n in short):
+        if short and self.count(expression, deadline) <= min(len(results[n]) for n in short):
+            short = []
+        if short:
             self._complete(results, short, query, expression, deadline)
+        if is_too_large:
+            for number in sorted(set(range(len(results))).difference(short)):
+                vector, hits = query.vectors[number : number + 1], results[number]
+                results[number] = self._fetched(vector, hits, expression, deadline)
         return results
 
     def _searched(
@@ -126,7 +140,7 @@ class Reads:
         """Return what Milvus finds nearest, in the contract's order."""
         found = self._access.search(
             vectors,
-            limit=query.top_k,
+            limit=min(_TOP_K_MAX, query.top_k),
             expression=expression,
             fields=[METADATA] if query.return_metadata else [],
             ef=min(_EF_MAX, max(ef, query.top_k)),
@@ -146,6 +160,25 @@ class Reads:
             result.sort(key=lambda hit: (hit.distance, hit.key.encode()))
             results.append(result)
         return results
+
+    def _fetched(
+        self, vector: Float32Array, hits: Sequence[Hit], expression: str, deadline: Deadline
+    ) -> list[Hit]:
+        """Return the hits of one query with their metadata, which fit no single answer.
+
+        They are measured anew: of what was put since, distance and metadata are both of now.
+        """
+
+        def parts() -> Iterator[Sequence[Vector]]:
+            keys = [hit.key for hit in hits]
+            rows_a_call = self._rows_a_call(data=True, metadata=True)
+            for some in in_parts(keys, min(KEYS_A_CALL, rows_a_call)):
+                wanted = _all_of(keys_expression(some), expression)
+                fields = fields_of(data=True, metadata=True)
+                rows = self._access.query(wanted, fields, deadline=deadline)
+                yield [vector_of(row, data=True, metadata=True) for row in rows]
+
+        return nearest(self._index.metric, vector, parts(), len(hits), deadline)[0]
 
     def _complete(
         self,
@@ -174,9 +207,8 @@ class Reads:
         rows_a_call = self._rows_a_call(data=True, metadata=metadata)
         while True:
             follows = "" if after is None else after_expression(after, WHOLE)
-            both = " and ".join(f"({part})" for part in (expression, follows) if part)
             rows = self._access.query(
-                both or f'{KEY} >= ""',
+                _all_of(expression, follows) or f'{KEY} >= ""',
                 fields_of(data=True, metadata=metadata),
                 limit=rows_a_call,
                 deadline=deadline,
@@ -191,6 +223,11 @@ class Reads:
         row_bytes = KEY_BYTES_MAX + 64 + (4 * self._index.dimension if data else 0)
         row_bytes += JSON_BYTES_MAX if metadata else 0
         return max(1, min(ROWS_MAX, _ANSWER_BYTES // row_bytes))
+
+
+def _all_of(*expressions: str) -> str:
+    """Return what holds where all of these do; an empty one always holds."""
+    return " and ".join(f"({expression})" for expression in expressions if expression)
 
 
 def _size(row: dict[str, Any], dimension: int) -> int:

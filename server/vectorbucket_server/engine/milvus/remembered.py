@@ -3,7 +3,8 @@
 Rules of this file: it knows nothing of what it remembers. The time counts from before the question:
 what is believed is never older than it may be. That something is absent is never remembered. Of
 many who ask about the same at once, one does; the others look at what he found, and ask themselves
-only if that was nothing: it may have come about since.
+only if that was nothing, which may have come about since, or if he gets no answer in time: whoever
+waited for all before him would wait as many times as long as a call may take.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ T = TypeVar("T")
 
 _TURNS = 64
 """Locks; names share them."""
+
+_TURN_S = 1.0
+"""Seconds for which somebody waits for what others find out, before he asks himself."""
 
 _KEPT_MAX = 100_000
 """Names that are remembered before those whose time has passed are looked for and forgotten."""
@@ -46,9 +50,14 @@ class Remembered(Generic[T]):
         believed = self.believed(name, self._seconds)
         if believed is not None:
             return believed
-        with self._turns[hash(name) % _TURNS]:
+        turn = self._turns[hash(name) % _TURNS]
+        is_mine = turn.acquire(timeout=_TURN_S)
+        try:
             believed = self.believed(name, self._seconds)
             return self.ask(name) if believed is None else believed
+        finally:
+            if is_mine:
+                turn.release()
 
     def believed(self, name: str, seconds: float) -> T | None:
         """Return what was found out about a name within the last seconds; None: nothing was."""

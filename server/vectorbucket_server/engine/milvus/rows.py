@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,9 @@ from vectorbucket_server.naming import shown
 
 JSON_BYTES_MAX = 65_536
 """Bytes of a JSON field."""
+
+_MESSAGE_BYTES = 32 * 1024 * 1024
+"""Bytes of the rows of one message, about: Milvus takes 64 MiB, all around them included."""
 
 LENGTH_MIN, LENGTH_MAX = 1e-15, 1e15
 """Between these is the length of a vector (its Euclidean norm), unless it is zero. Milvus measures
@@ -80,6 +83,22 @@ def rows_of(index: Index, batch: VectorBatch) -> list[dict[str, Any]]:
             zip(batch.keys, batch.data, batch.metadata, strict=True)
         )
     ]
+
+
+def in_messages(rows: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield rows in parts, each of which fits one message to Milvus."""
+    part: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        texts = row[KEY], row[METADATA], row[FILTERABLE]
+        row_size = row[VECTOR].nbytes + sum(len(text.encode()) for text in texts)
+        if part and size + row_size > _MESSAGE_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += row_size
+    if part:
+        yield part
 
 
 def check_lengths(vectors: Float32Array, field: str) -> None:

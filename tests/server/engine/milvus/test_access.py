@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from rooms import BUCKET, MANY, make_index, numbered, together
+from rooms import BUCKET, MANY, WITHIN_S, Standing, make_index, numbered, together
 from vectorbucket.errors import InternalError, NoSuchVectorIndex
 from vectorbucket_server.engine.base import NO_DEADLINE
 from vectorbucket_server.engine.milvus.access import Access
@@ -16,6 +18,7 @@ from vectorbucket_server.engine.milvus.definitions import KEY, index_collection
 from vectorbucket_server.engine.milvus.engine import MilvusEngine
 from vectorbucket_server.engine.milvus.options import MilvusOptions
 from vectorbucket_server.engine.milvus.rows import rows_of
+from vectorbucket_server.model import Index
 
 MakeEngine = Callable[..., MilvusEngine]
 
@@ -85,3 +88,28 @@ def test_call_that_milvus_refuses_is_an_error_or_the_index_is_gone(
         with pytest.raises(NoSuchVectorIndex):
             call()
     assert access.query_if_loaded(EVERYTHING, [KEY]) is None
+
+
+def test_of_many_who_find_an_index_unready_at_once_one_makes_it_ready(
+    catalogue: Catalogue, connection: Connection
+) -> None:
+    maker = make_access(catalogue, connection)
+    begun: list[str] = []
+    found_out = threading.Barrier(4)
+
+    def is_there(index: Index) -> bool:
+        # Whoever found the index unready asks this next; here they wait for each other.
+        found_out.wait(WITHIN_S)
+        return catalogue.is_there(index)
+
+    def begin_load(name: str) -> None:
+        begun.append(name)
+        connection.begin_load(name)
+
+    patient: Any = Standing(catalogue, is_there=is_there)
+    counted: Any = Standing(connection, begin_load=begin_load)
+    access = Access(maker.index, counted, patient, MilvusOptions())
+    assert together([lambda: access.query(EVERYTHING, [KEY])] * 4) == [[]] * 4
+    assert len(begun) == 1
+    access.load(NO_DEADLINE)
+    assert len(begun) == 2, "who asks for it gets it anew"

@@ -25,6 +25,7 @@ from vectorbucket_server.engine.milvus.connection import Connection
 from vectorbucket_server.engine.milvus.definitions import (
     deletion_property,
 )
+from vectorbucket_server.engine.milvus.failures import Refused
 from vectorbucket_server.model import Index
 
 
@@ -167,3 +168,24 @@ def test_mark_is_left_when_nobody_knows_whether_the_bucket_was_dropped(
     found = connection.describe(COLLECTION)
     assert found is not None
     assert list(found.properties.values()) == ["1"]
+
+
+def test_claim_is_not_renamed_any_more_when_its_mark_may_end_meanwhile(
+    make_catalogue: MakeCatalogue,
+) -> None:
+    clock = Clock()
+    slow = make_catalogue(clock=clock, timeout_s=30.0)
+    put_bucket(slow)
+    renamed: list[object] = []
+
+    def refuse_slowly(*given: object) -> None:
+        renamed.append(given)
+        clock.now_s += 15.1
+        raise Refused("something else was wrong")
+
+    behind = slow._claims._connection
+    slow._claims._connection = Standing(behind, rename=refuse_slowly)  # type: ignore[assignment]
+    with pytest.raises(ServiceUnavailable, match="too slow"):
+        slow.delete_bucket(BUCKET.name)
+    assert len(renamed) == 1
+    assert slow.get_bucket(BUCKET.name) == BUCKET

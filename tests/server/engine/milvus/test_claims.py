@@ -115,6 +115,7 @@ def test_drop_that_was_begun_is_finished_by_others(claims: Claims, connection: C
             drop()
     assert claims.of_buckets(claims.buckets.ask) == []
     assert claims.of_indexes(claims.indexes.ask) == []
+    late.finish_drops()  # it fails, which is nothing to whoever has dropped something else
     assert len(connection.names()) == 2
     claims.finish_drops()
     assert connection.names() == []

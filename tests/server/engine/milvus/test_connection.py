@@ -14,7 +14,7 @@ import pytest
 
 from milvus_connections import EVERYTHING, FIELDS, PARTITION, SECRET, TOKEN, Heard, opened, row
 from milvus_server import MilvusServer, temporary_database
-from rooms import GivenUp, together
+from rooms import GivenUp, Standing, together
 from vectorbucket.errors import RequestTimeout, ServiceUnavailable
 from vectorbucket_server.engine.base import NO_DEADLINE
 from vectorbucket_server.engine.milvus.connection import Connection, Described
@@ -106,6 +106,21 @@ def test_open_connection_answers_until_it_is_closed(options: MilvusOptions) -> N
         for call in (connection.check, connection.names, lambda: connection.describe("x")):
             with pytest.raises(ServiceUnavailable, match="the connection to Milvus is closed"):
                 call()
+
+
+def test_call_that_is_cut_off_by_closing_says_so(options: MilvusOptions) -> None:
+    with opened(options) as connection:
+        client = connection._client
+        assert client is not None
+
+        def list_while_it_is_closed(**named: Any) -> object:
+            connection.close()
+            return client.list_collections(**named)
+
+        standing: Any = Standing(client, list_collections=list_while_it_is_closed)
+        connection._client = standing
+        with pytest.raises(ServiceUnavailable, match="the connection to Milvus was closed"):
+            connection.names()
 
 
 def test_database_that_does_not_exist_is_named(options: MilvusOptions) -> None:

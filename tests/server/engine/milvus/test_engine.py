@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from faulty_proxy import FaultyProxy
 from milvus_server import MilvusServer
-from rooms import BUCKET, MANY, eventually, make_index, numbered, refused
+from rooms import BUCKET, MANY, WITHIN_S, eventually, make_index, numbered, refused
 from vectorbucket.errors import MethodNotAllowed, NoSuchVectorIndex, ServiceUnavailable
 from vectorbucket_server.engine.base import NO_DEADLINE
 from vectorbucket_server.engine.milvus.connection import CHECK_S
@@ -46,7 +47,10 @@ def test_index_that_another_engine_deleted_is_gone_also_when_another_has_its_nam
     old = one.put_index(make_index(), indexes_max=MANY)
     other.put_vectors(old, numbered(3)[0])
     one.delete_index(old)
-    gone = {name: refused(call) for name, call in calls_on(other, old).items()}
+    gone: dict[str, object] = {}
+    for name, call in calls_on(other, old).items():
+        gone[name] = refused(call)
+        assert other._open == {}, f"{name} leaves something"
     assert {name: type(outcome) for name, outcome in gone.items()} == dict.fromkeys(
         gone, NoSuchVectorIndex
     ), gone
@@ -99,3 +103,19 @@ def test_check_says_that_milvus_is_gone_and_asks_once_a_second(
     assert time.monotonic() - began_s < 3 * CHECK_S, "each of them asked"
     with pytest.raises(ServiceUnavailable, match="Milvus does not answer"):
         engine.list_buckets(BUCKET.account_id, limit=1)
+
+
+def test_hurry_ends_what_waits_for_milvus(
+    make_engine: MakeEngine, milvus_server: MilvusServer
+) -> None:
+    with FaultyProxy(urlsplit(milvus_server.uri).netloc) as proxy:
+        engine = make_engine(uri=f"http://{proxy.address}", timeout_s=300.0)
+    outcomes: list[object] = []
+    waiter = threading.Thread(
+        target=lambda: outcomes.append(refused(lambda: engine.get_bucket(BUCKET.name)))
+    )
+    waiter.start()
+    assert outcomes == []
+    engine.hurry()
+    waiter.join(WITHIN_S)
+    assert [type(outcome) for outcome in outcomes] == [ServiceUnavailable]

@@ -82,6 +82,8 @@ def of_milvus(code: int, message: str = SECRET) -> MilvusException:
         (3, ServiceUnavailable, "unavailable"),
         (7, ServiceUnavailable, "unavailable"),
         (9, ServiceUnavailable, "unavailable"),
+        (12, ServiceUnavailable, "unavailable"),
+        (605, ServiceUnavailable, "unavailable"),
         (800, ServiceUnavailable, "failed"),
         *((code, ServiceUnavailable, "unavailable") for code in sorted(PASSES)),
         (5, Refused, "failed"),
@@ -199,3 +201,31 @@ def test_each_status_is_one_kind_of_failure(fail: Fail, status: grpc.StatusCode)
 def test_words_of_a_status_are_one_line(fail: Fail) -> None:
     error = fail(grpc.StatusCode.UNAUTHENTICATED, "missing authorization\nin header")
     assert words_of(error) == "UNAUTHENTICATED: missing authorization in header"
+
+
+@pytest.mark.parametrize("code", [10_000, 10_001])
+def test_part_of_milvus_that_gave_up_is_milvus_that_does_not_answer(code: int) -> None:
+    error = translated(of_milvus(code), carries_data=True)
+    assert type(error) is ServiceUnavailable
+    assert "SECRET" not in str(error)
+    assert outcome_of(of_milvus(code)) == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("message", "is_refused"),
+    [
+        ("proxy TaskCondition context Done", False),
+        ("failed to query: fail to Query, reason=context deadline exceeded", False),
+        ("fail to search on QueryNode 3: context canceled", False),
+        ("cannot parse expression: name == 'failed to query context canceled'", True),
+        ("failed to query: field context deadline exceeded not exist", True),
+    ],
+    ids=["waited", "queried", "searched", "of-a-filter", "of-a-field"],
+)
+def test_call_whose_time_was_over_in_milvus_was_not_refused(
+    message: str, *, is_refused: bool
+) -> None:
+    error = MilvusException(65_535, message)
+    expected = Refused if is_refused else ServiceUnavailable
+    assert type(translated(error, carries_data=True)) is expected
+    assert outcome_of(error) == ("failed" if is_refused else "unavailable")

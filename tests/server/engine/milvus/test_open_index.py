@@ -11,6 +11,7 @@ from engines.subject import MANY
 from rooms import BUCKET, GivenUp, Standing, make_index, numbered, together
 from vectorbucket.errors import QpsLimitExceeded, RequestTimeout
 from vectorbucket_server.engine.base import NO_DEADLINE, Deadline
+from vectorbucket_server.engine.milvus import rows
 from vectorbucket_server.engine.milvus.catalogue import Catalogue
 from vectorbucket_server.engine.milvus.connection import Connection
 from vectorbucket_server.engine.milvus.open_index import OpenIndex
@@ -158,4 +159,25 @@ def test_guarded_writers_take_turns(index: OpenIndex) -> None:
     guard = Guard()
     assert together([lambda: put(index, guard=guard)] * 4) == [True] * 4
     assert guard.noted == ["admit", "committed"] * 4
+    assert index.reads.count() == 3
+
+
+def test_delete_tells_of_a_rate_limit_that_stays(
+    catalogue: Catalogue, connection: Connection, limited: Limited
+) -> None:
+    catalogue.put_bucket(BUCKET, buckets_max=MANY)
+    made = catalogue.put_index(make_index(), indexes_max=MANY)
+    behind: Any = Standing(connection, upsert=limited.upsert, delete=limited.delete)
+    index = OpenIndex(made, behind, catalogue, MilvusOptions(timeout_s=0.25))
+    limited.refusals = MANY
+    with pytest.raises(QpsLimitExceeded) as caught:
+        index.delete(["k0"], NO_DEADLINE)
+    assert caught.value.retry_after_s == 1.0
+
+
+def test_batch_that_is_longer_than_a_message_is_stored_whole(
+    index: OpenIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "_MESSAGE_BYTES", 100)
+    assert put(index)
     assert index.reads.count() == 3

@@ -107,3 +107,38 @@ def test_query_that_the_graph_leaves_short_is_completed_by_looking_at_all(
     asked.clear()
     (few,) = reads_through(access).search(Query(vectors[:1], MANY // 100), NO_DEADLINE)
     assert [hit.key for hit in few] == KEYS
+
+
+def test_metadata_of_hits_never_take_more_than_one_answer_holds(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[tuple[int, int]] = []
+
+    def search(vectors: Any, **named: Any) -> Any:
+        searched.append((len(vectors), len(named["fields"])))
+        return access.search(vectors, **named)
+
+    # Three rows with data, and four without, are as much, whatever they hold.
+    monkeypatch.setattr(reads, "_ANSWER_BYTES", 3 * 90_000)
+    found = reads_through(Standing(access, search=search))
+    vectors = np.zeros((5, WIDE), np.float32)
+    few = found.search(Query(vectors, 2, return_metadata=True), NO_DEADLINE)
+    assert searched == [(2, 1), (2, 1), (1, 1)]
+    searched.clear()
+    many = found.search(Query(vectors[:2], 6, return_metadata=True), NO_DEADLINE)
+    assert searched == [(2, 0)], "metadata come afterwards"
+    whole = [(f"k{n}", float(n), {"n": float(n)}) for n in range(6)]
+    for hits, count in [(hits, 2) for hits in few] + [(hits, 6) for hits in many]:
+        assert [(hit.key, hit.distance, hit.metadata) for hit in hits] == whole[:count]
+
+
+def test_more_hits_than_milvus_gives_are_found_by_looking_at_all(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = reads_through(access)
+    vectors = np.zeros((2, WIDE), np.float32)
+    for hits in found.search(Query(vectors, 16_385), NO_DEADLINE):
+        assert [hit.key for hit in hits] == KEYS
+    monkeypatch.setattr(reads, "_TOP_K_MAX", 3)
+    for hits in found.search(Query(vectors, 5), NO_DEADLINE):
+        assert [hit.key for hit in hits] == KEYS[:5]

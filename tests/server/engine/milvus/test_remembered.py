@@ -130,3 +130,16 @@ def test_what_nobody_believes_any_more_leaves_memory(
     source.remembered.get("c")
     found = [source.remembered.believed(name, 1_000.0) for name in ("a", "b", "c")]
     assert found == [None, None, "three"]
+
+
+def test_who_waits_too_long_for_somebody_elses_answer_asks_himself(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_TURN_S", 0.05)
+    open_gate = threading.Event()
+    source.before = lambda: open_gate.wait(WITHIN_S)
+    with running(lambda: source.remembered.get("a"), times=3):
+        eventually(lambda: len(source.asked) == 3, "all ask, though none was answered")
+        open_gate.set()
+    assert source.remembered.get("a") == "one"
+    assert source.asked == ["a"] * 3

@@ -14,6 +14,7 @@ import pytest
 from engines.subject import batch
 from vectorbucket.errors import VectorIndexParameterInvalid
 from vectorbucket.limits import OSS
+from vectorbucket_server.engine.milvus import rows as module
 from vectorbucket_server.engine.milvus.definitions import (
     FILTERABLE,
     HASH,
@@ -29,6 +30,7 @@ from vectorbucket_server.engine.milvus.rows import (
     LENGTH_MIN,
     distance_of,
     fields_of,
+    in_messages,
     metadata_of,
     metric_name,
     rows_of,
@@ -247,3 +249,14 @@ def test_distance_is_the_contracts(
     metric: DistanceMetric, measured: float, distance: float
 ) -> None:
     assert distance_of(metric, measured) == distance
+
+
+def test_rows_go_over_in_messages_that_milvus_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MESSAGE_BYTES", 1_000)
+    sizes = (400, 400, 400, 5_000, 10, 900, 900, 1)
+    # Two bytes a letter; with all else about 25 more.
+    made = [row_of(f"k{n}", {"note": "é" * (size // 2)}) for n, size in enumerate(sizes)]
+    parts = list(in_messages(made))
+    assert [row for part in parts for row in part] == made
+    assert [len(part) for part in parts] == [2, 1, 1, 2, 2]
+    assert list(in_messages([])) == []
