@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("durability.ledger")
+pytest.register_assert_rewrite("durability.crashes", "durability.ledger")
 
 from bench_server import ServerProcess, StartServer, start_server  # noqa: E402 - asserts first
+from durability.crashes import Crash, crashes  # noqa: E402 - the same
 
 RESTLESS = (
     "graph_rows_min=50",
@@ -46,3 +47,10 @@ def servers(*arguments: str) -> Iterator[StartServer]:
     yield start
     for server in started:
         server.kill()
+
+
+@pytest.fixture(name="crash", scope="module")
+def fixture_crash() -> Iterator[Crash]:
+    """Yield how to let a process die at a chosen instruction."""
+    with crashes() as crash:
+        yield crash

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from durability.crash_child import DIMENSION
+from durability.crashes import Crash
 from durability.ledger import Ledger
-from durability.test_crash import crash
 from engines.subject import Subject
 from oracles import random_grid
 from vectorbucket.errors import Corruption
@@ -306,7 +306,9 @@ def test_flipped_byte_in_a_table_is_never_served(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_flipped_byte_in_the_log_is_no_silent_loss(share: float, tmp_path: Path) -> None:
+def test_flipped_byte_in_the_log_is_no_silent_loss(
+    crash: Crash, share: float, tmp_path: Path
+) -> None:
     data_dir = tmp_path / "data"
     # A process that died leaves everything in the log; one that was closed leaves tables.
     crash(data_dir, 1, "after a sync of the store", 40, Ledger(DIMENSION))
@@ -316,10 +318,18 @@ def test_flipped_byte_in_the_log_is_no_silent_loss(share: float, tmp_path: Path)
         EmbeddedEngine(EmbeddedOptions(data_dir=data_dir)).open()
 
 
-def test_torn_end_of_the_log_costs_only_what_was_not_acknowledged(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
+def test_torn_end_of_the_log_costs_only_what_was_not_acknowledged(
+    crash: Crash, tmp_path: Path
+) -> None:
+    # The last that was written may be the saver's, and the batch that was under way before it.
+    found = {found_after_a_torn_end(crash, tmp_path / str(seed), seed) for seed in range(2, 6)}
+    assert 0 in found
+
+
+def found_after_a_torn_end(crash: Crash, data_dir: Path, seed: int) -> int:
+    """Return how much is found of what was under way; what was acknowledged is all found."""
     ledger = Ledger(DIMENSION)
-    crash(data_dir, 2, "before a sync of the store", 20, ledger)
+    crash(data_dir, seed, "before a sync of the store", 20, ledger)
     assert len(ledger.under_way) == 1
     log = max((data_dir / "store").glob("*.log"), key=lambda path: path.stat().st_size)
     log.write_bytes(log.read_bytes()[:-3])
@@ -328,4 +338,4 @@ def test_torn_end_of_the_log_costs_only_what_was_not_acknowledged(tmp_path: Path
         content = subject.content(subject.engine.get_index("crashing", "vectors"))
     finally:
         subject.close()
-    assert ledger.settle(content) == 0
+    return ledger.settle(content)

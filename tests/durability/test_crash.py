@@ -6,21 +6,15 @@ last instruction. (tests/durability/test_kill.py kills a whole server at any ins
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bench_server import ROOT
-from durability.crash_child import DIED, DIMENSION, POINTS, open_index, operations, options
+from durability.crash_child import DIMENSION, POINTS, open_index, options
+from durability.crashes import Crash
 from durability.ledger import Ledger, self_queries
 from engines.subject import content_of, list_all, wait_until_indexed
 from long_runs import Rounds
@@ -29,44 +23,6 @@ from vectorbucket_server.engine.embedded.engine import EmbeddedEngine
 from vectorbucket_server.engine.embedded.graph import Graph
 from vectorbucket_server.engine.embedded.recovery import load_checkpoints
 from vectorbucket_server.model import Query
-
-CHILD = Path(__file__).with_name("crash_child.py")
-
-
-Crash: TypeAlias = Callable[[Path, int, str, int, Ledger], None]
-"""Runs a process until it dies at a point, and notes in the ledger what it had come to.
-
-It takes the directory, the seed of the operations, the point, at which coming, and the ledger."""
-
-
-@pytest.fixture(name="crash", scope="module")
-def fixture_crash() -> Iterator[Crash]:
-    """Yield how to crash; all processes that do are forked by one, which has imported all."""
-    folders = ("client", "server", "tests", "scripts")
-    paths = os.pathsep.join(str(ROOT / folder) for folder in folders)
-    with subprocess.Popen(
-        [sys.executable, str(CHILD)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": paths},
-    ) as parent:
-        asked, answered = parent.stdin, parent.stdout
-        assert asked is not None
-        assert answered is not None
-
-        def crash(data_dir: Path, seed: int, point: str, nth: int, ledger: Ledger) -> None:
-            asked.write(json.dumps([str(data_dir), seed, point, nth]) + "\n")
-            asked.flush()
-            answer = json.loads(answered.readline())
-            assert answer["exit_code"] == DIED, f"{point}: exit code {answer['exit_code']}"
-            lines = answer["lines"]
-            for operation in islice(operations(seed), lines.count("begun")):
-                ledger.begun(operation)
-            for _ in range(lines.count("done")):
-                ledger.answered()
-
-        yield crash
 
 
 def check(data_dir: Path, ledger: Ledger, seed: int) -> None:

@@ -64,7 +64,8 @@ class MilvusEngine(Engine):
         """What Milvus makes of the promises.
 
         A batch is one request of Milvus, but its nodes take up what it holds each at its own pace,
-        so readers may see a part of it before the rest, until it is acknowledged.
+        so readers may see a part of it before the rest, until it is acknowledged. What Milvus 2.3.5
+        does to flushed rows that are replaced all the time stands in the README.
         """
         return Capabilities(
             read_your_writes=True,
