@@ -29,9 +29,9 @@ class VectorServiceStub(object):
     """VectorService puts, gets, lists, scans, deletes and queries the vectors of an index.
 
     Promises: a put or delete that was acknowledged is on disk (by default synced) and is seen by the
-    very next get, list, scan and query of any caller. A batch is stored whole or not at all. Where an
-    engine spreads an index over machines (Milvus), on their disks, and readers may see parts of a
-    batch before it is acknowledged.
+    very next get, list, scan and query of any caller. A batch is stored whole or not at all. Where
+    an engine spreads an index over machines (Milvus), it is on their disks, and readers may see
+    parts of a batch before it is acknowledged.
 
     Message sizes: the server takes messages up to 64 MiB. Its pages and stream messages stay under 4
     MiB, the default receive limit of most gRPC libraries, unless a single vector with its metadata
@@ -121,9 +121,9 @@ class VectorServiceServicer(object):
     """VectorService puts, gets, lists, scans, deletes and queries the vectors of an index.
 
     Promises: a put or delete that was acknowledged is on disk (by default synced) and is seen by the
-    very next get, list, scan and query of any caller. A batch is stored whole or not at all. Where an
-    engine spreads an index over machines (Milvus), on their disks, and readers may see parts of a
-    batch before it is acknowledged.
+    very next get, list, scan and query of any caller. A batch is stored whole or not at all. Where
+    an engine spreads an index over machines (Milvus), it is on their disks, and readers may see
+    parts of a batch before it is acknowledged.
 
     Message sizes: the server takes messages up to 64 MiB. Its pages and stream messages stay under 4
     MiB, the default receive limit of most gRPC libraries, unless a single vector with its metadata
@@ -380,9 +380,9 @@ class VectorService(object):
     """VectorService puts, gets, lists, scans, deletes and queries the vectors of an index.
 
     Promises: a put or delete that was acknowledged is on disk (by default synced) and is seen by the
-    very next get, list, scan and query of any caller. A batch is stored whole or not at all. Where an
-    engine spreads an index over machines (Milvus), on their disks, and readers may see parts of a
-    batch before it is acknowledged.
+    very next get, list, scan and query of any caller. A batch is stored whole or not at all. Where
+    an engine spreads an index over machines (Milvus), it is on their disks, and readers may see
+    parts of a batch before it is acknowledged.
 
     Message sizes: the server takes messages up to 64 MiB. Its pages and stream messages stay under 4
     MiB, the default receive limit of most gRPC libraries, unless a single vector with its metadata

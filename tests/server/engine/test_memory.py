@@ -34,7 +34,7 @@ from vectorbucket_server.model import (
 )
 
 PATH = ROOT / "server/vectorbucket_server/engine/memory.py"
-LINES_MAX = 225
+LINES_MAX = 230
 
 
 class GivenUp:
